@@ -1,0 +1,431 @@
+"""The spec of an ``InferenceGateway``, typed: what a model owner and an SRE may ask for.
+
+``parse`` makes it from an object of the API server, the command line or a file; ``crd``
+makes the CustomResourceDefinition of it. The docstring under a field is its description
+in ``kubectl explain``.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from igw_operator.api.fields import (
+    DNS_LABEL_PATTERN,
+    AnyObject,
+    ApiModel,
+    Duration,
+    Guard,
+    Labels,
+    Quantity,
+    matches,
+    parse_duration,
+)
+from igw_operator.api.windows import Window
+
+class Spot(StrEnum):
+    """How pods relate to interruptible (spot, preemptible) nodes."""
+
+    NEVER = "Never"
+    PREFER = "Prefer"
+    REQUIRE = "Require"
+
+
+class CollectorMode(StrEnum):
+    """Where traces go."""
+
+    MANAGED = "Managed"
+    EXTERNAL = "External"
+    DISABLED = "Disabled"
+
+
+class RuntimeRef(ApiModel):
+    """Names the InferenceRuntime that serves the model."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
+    """Name of a cluster-scoped InferenceRuntime."""
+
+
+class Model(ApiModel):
+    """Which model is served."""
+
+    guards: ClassVar = (
+        Guard(
+            rule="!has(self.sha256) || has(self.uri)",
+            message="sha256 is the digest of what uri names: set uri too, or leave both out",
+            check=lambda model: model.sha256 is None or model.uri is not None,
+        ),
+    )
+
+    name: Annotated[
+        str,
+        Field(max_length=63),
+        matches(
+            "^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$",
+            "must be lower-case letters, digits, '-', '_' or '.', such as resnet50",
+        ),
+    ]
+    """Name of the model: one that the runtime image carries, or the name that the package at uri is served under."""
+    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")] = "1"
+    """Version label that the model is served, measured and traced under."""
+    uri: (
+        Annotated[
+            str,
+            Field(max_length=1024),
+            matches(
+                "^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.*|file:///.+)$",
+                "must be pvc://CLAIM/PATH or file:///PATH; leave it out for a model that the image carries",
+            ),
+        ]
+        | None
+    ) = None
+    """Where the model package lies: pvc://CLAIM/PATH in a PersistentVolumeClaim of the namespace, or file:///PATH in the image. Absent: the image's own model of that name."""
+    sha256: (
+        Annotated[
+            str,
+            Field(max_length=64),
+            matches(
+                "^[0-9a-f]{64}$",
+                "must be 64 lower-case hexadecimal digits, as sha256sum prints them",
+            ),
+        ]
+        | None
+    ) = None
+    """Digest of the package's weights (model.bin); a package that does not match is not served."""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    """Number format of inference. auto: what the package was exported with."""
+
+
+class ScalingPolicy(ApiModel):
+    """One limit on the speed of scaling."""
+
+    percent: Annotated[int, Field(ge=1, le=1000)]
+    """Most change in one period, in percent of the replicas at its start."""
+    period: Duration
+    """Length of the period, 1s to 30m."""
+
+
+class ScalingBehavior(ApiModel):
+    """How fast replicas may come and go."""
+
+    scale_up: ScalingPolicy = ScalingPolicy(percent=100, period="30s")
+    """Limit on scaling up."""
+    scale_down: ScalingPolicy = ScalingPolicy(percent=50, period="5m")
+    """Limit on scaling down; its period is also how long a lower need must last."""
+
+
+class Scaling(ApiModel):
+    """Automatic scaling between two bounds, on whichever target asks for most replicas."""
+
+    guards: ClassVar = (
+        Guard(
+            rule="self.minReplicas <= self.maxReplicas",
+            message="minReplicas must not be greater than maxReplicas",
+            check=lambda scaling: scaling.min_replicas <= scaling.max_replicas,
+        ),
+        Guard(
+            rule="self.cpuPercent + self.memoryPercent > 0",
+            message="scaling needs cpuPercent or memoryPercent: the other targets depend on an API "
+            "that may be absent",
+            check=lambda scaling: scaling.cpu_percent + scaling.memory_percent > 0,
+        ),
+    )
+
+    min_replicas: Annotated[int, Field(ge=1, le=1000)] = 3
+    """Fewest replicas."""
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = 20
+    """Most replicas."""
+    cpu_percent: Annotated[int, Field(ge=0, le=1000)] = 70
+    """Target CPU use, in percent of the CPU request. 0 switches the target off."""
+    memory_percent: Annotated[int, Field(ge=0, le=1000)] = 80
+    """Target memory use, in percent of the memory request. 0 switches the target off."""
+    requests_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
+    """Target requests per second and replica; needs a custom metrics API. 0 switches the target off."""
+    queue_depth: Annotated[int, Field(ge=0, le=100_000)] = 50
+    """Target of queued requests per replica; needs a custom metrics API. 0 switches the target off."""
+    behavior: ScalingBehavior = ScalingBehavior()
+    """How fast replicas may come and go."""
+
+
+class Serving(ApiModel):
+    """How the runtime treats requests."""
+
+    timeout: Duration = "30s"
+    """Longest time that a request may take from its first byte to its answer."""
+    max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
+    """Requests waiting in one replica before it sheds load with 503."""
+    max_batch: Annotated[int, Field(ge=1, le=256)] = 1
+    """Most pictures in one forward pass."""
+    drain: Duration = "10s"
+    """How long a stopping replica still accepts requests, while load balancers learn that it goes."""
+    max_body_bytes: Quantity = "10Mi"
+    """Largest request body."""
+    max_pixels: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 50_000_000
+    """Largest picture, in pixels; judged by its header, before it is decoded."""
+
+
+class ResourceList(ApiModel):
+    """CPU, memory and extended resources of one replica."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
+        default={"cpu": "2", "memory": "4Gi"}
+    )
+    """What a replica is guaranteed."""
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
+        default={"cpu": "4", "memory": "8Gi"}
+    )
+    """What a replica may use at most."""
+
+
+class Toleration(ApiModel):
+    """As in a pod's spec."""
+
+    key: Annotated[str, Field(max_length=316)] | None = None
+    """Key of the taint. Absent with operator Exists: every taint."""
+    operator: Literal["Exists", "Equal"] | None = None
+    """How key and value are compared. Absent: Equal."""
+    value: Annotated[str, Field(max_length=63)] | None = None
+    """Value of the taint."""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """Effect of the taint. Absent: every effect."""
+    toleration_seconds: int | None = None
+    """For NoExecute: how long the pod stays, in seconds."""
+
+
+class Scheduling(ApiModel):
+    """Where replicas run."""
+
+    node_selector: Labels = Field(default={})
+    """Labels that a node must have."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] = ()
+    """Taints that replicas tolerate."""
+    affinity: AnyObject | None = None
+    """Affinity, as in a pod's spec."""
+    spread: bool = True
+    """Spread replicas over zones and nodes where that is possible."""
+    priority_class_name: Annotated[str, Field(max_length=253)] | None = None
+    """PriorityClass of the replicas."""
+    spot: Spot = Spot.NEVER
+    """Whether replicas may (Prefer) or must (Require) run on interruptible nodes."""
+
+
+class Service(ApiModel):
+    """The Service that clients call."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    """Type of the Service."""
+    annotations: Labels = Field(default={})
+    """Annotations of the Service, such as a cloud's load balancer reads."""
+
+
+Objective = Annotated[
+    float,
+    Guard(
+        rule="self > 0.0 && self <= 99.999",
+        message="must be a percentage above 0 and at most 99.999, such as 99.5: "
+        "an objective of 100 leaves no error budget",
+        check=lambda percent: 0 < percent <= 99.999,  # noqa: PLR2004 - stands in the message
+    ),
+]
+
+
+class Availability(ApiModel):
+    """Share of requests answered without a server error."""
+
+    objective: Objective = 99.5
+    """Percentage of requests that must succeed, such as 99.5."""
+
+
+class Latency(ApiModel):
+    """Share of successful requests answered within a threshold."""
+
+    threshold: Duration = "300ms"
+    """A successful answer that takes longer is a bad event. 1ms to 60s."""
+    objective: Objective = 99.0
+    """Percentage of successful requests that must be at most that slow, such as 99."""
+
+    @property
+    def threshold_seconds(self) -> Decimal:
+        """The threshold in seconds, exact."""
+        return parse_duration(self.threshold)
+
+
+class Alerting(ApiModel):
+    """What the alerts carry."""
+
+    enabled: bool = True
+    """Whether alerts are made; records always are."""
+    labels: Labels = Field(default={})
+    """Labels added to every alert, such as team: vision, for routing."""
+    annotations: Labels = Field(default={})
+    """Annotations added to every alert."""
+    runbook_url: Annotated[
+        Annotated[str, Field(max_length=1024)] | None, Field(alias="runbookURL")
+    ] = None
+    """Base of the runbook links; the alert's name is appended as a fragment. Absent: the operator's own."""
+
+
+def _can_page(window: Window, objective: float) -> bool:
+    """Whether a full outage burns faster than the highest alert factor of the window."""
+    return window.highest_factor * (1 - Decimal(str(objective)) / 100) < 1
+
+
+def _cel_can_page(field: str) -> str:
+    factors = ", ".join(f"'{window}': {float(window.highest_factor)}" for window in Window)
+    return f"{{{factors}}}[self.window] * (1.0 - self.{field}.objective / 100.0) < 1.0"
+
+
+def _lowest_objectives() -> str:
+    lowest = (f"{window}: {float(100 - 100 / window.highest_factor):.2f}" for window in Window)
+    return ", ".join(lowest)
+
+
+class Slo(ApiModel):
+    """The service level objectives."""
+
+    guards: ClassVar = (
+        Guard(
+            rule=_cel_can_page("availability"),
+            message="availability.objective is so low that a full outage would not page; "
+            f"it must be above ({_lowest_objectives()})",
+            check=lambda slo: _can_page(slo.window, slo.availability.objective),
+        ),
+        Guard(
+            rule=_cel_can_page("latency"),
+            message="latency.objective is so low that its fast burn alert could never fire; "
+            f"it must be above ({_lowest_objectives()})",
+            check=lambda slo: _can_page(slo.window, slo.latency.objective),
+        ),
+    )
+
+    window: Window = Window.MONTH
+    """Rolling window of the error budgets."""
+    availability: Availability = Availability()
+    """Availability objective."""
+    latency: Latency = Latency()
+    """Latency objective."""
+    alerting: Alerting = Alerting()
+    """What the alerts carry."""
+
+
+class Metrics(ApiModel):
+    """Metrics and their scraping."""
+
+    enabled: bool = True
+    """Whether a ServiceMonitor and rules are made."""
+    labels: Labels = Field(default={})
+    """Labels of ServiceMonitor and PrometheusRule, over the operator's default ones, for a Prometheus that selects by label."""
+    max_prediction_classes: Annotated[int, Field(ge=0, le=10_000)] = 1000
+    """Most values of the prediction_class label; further classes count as _other."""
+
+
+class Logging(ApiModel):
+    """The runtime's logs: JSON lines on stdout."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe level that is written. Changes live."""
+
+
+class Tracing(ApiModel):
+    """Traces of requests."""
+
+    enabled: bool = True
+    """Whether spans are made at all."""
+    sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    """Percentage of unremarkable traces that are kept; errors and slow requests are kept always by a managed collector. Changes live."""
+    slow_threshold: Duration | None = None
+    """A trace that takes longer is kept always. Absent: the latency threshold of the SLO."""
+    endpoint: Annotated[str, Field(max_length=1024)] | None = None
+    """OTLP/gRPC address (host:port) that a managed collector sends traces to. Absent: they are only counted and logged."""
+
+
+class Collector(ApiModel):
+    """The OpenTelemetry collector between runtime and trace backend."""
+
+    guards: ClassVar = (
+        Guard(
+            rule="self.mode != 'External' || has(self.endpoint)",
+            message="mode External needs endpoint: the OTLP/HTTP address of your collector",
+            check=lambda it: it.mode is not CollectorMode.EXTERNAL or it.endpoint is not None,
+        ),
+        Guard(
+            rule="self.mode == 'External' || !has(self.endpoint)",
+            message="endpoint belongs to mode External; a managed collector sends to observability.tracing.endpoint",
+            check=lambda it: it.mode is CollectorMode.EXTERNAL or it.endpoint is None,
+        ),
+    )
+
+    mode: CollectorMode = CollectorMode.MANAGED
+    """Managed: the operator runs one. External: spans go to endpoint. Disabled: no spans."""
+    endpoint: (
+        Annotated[
+            str,
+            Field(max_length=1024),
+            matches(
+                "^https?://[^/ ]+.*$",
+                "must be an http or https URL, such as http://otel-collector.monitoring:4318",
+            ),
+        ]
+        | None
+    ) = None
+    """OTLP/HTTP address for mode External."""
+
+
+class Observability(ApiModel):
+    """Metrics, logs, traces."""
+
+    metrics: Metrics = Metrics()
+    """Metrics and their scraping."""
+    logging: Logging = Logging()
+    """The runtime's logs."""
+    tracing: Tracing = Tracing()
+    """Traces of requests."""
+    collector: Collector = Collector()
+    """The OpenTelemetry collector."""
+
+
+class NetworkPolicy(ApiModel):
+    """Who may talk to the gateway's pods."""
+
+    enabled: bool = True
+    """Whether NetworkPolicies are made."""
+    allow_from: Annotated[tuple[AnyObject, ...], Field(max_length=32)] = ()
+    """Peers that may call the serving port, as in a NetworkPolicy's from. Absent or empty: every pod of the cluster and its load balancers."""
+
+
+class GatewaySpec(ApiModel):
+    """What the owner of a gateway asks for."""
+
+    guards: ClassVar = (
+        Guard(
+            rule="!(has(self.replicas) && has(self.scaling))",
+            message="set replicas for a fixed number or scaling for an automatic one, not both",
+            check=lambda spec: spec.replicas is None or spec.scaling is None,
+        ),
+    )
+
+    runtime_ref: RuntimeRef | None = None
+    """The InferenceRuntime that serves the model. Absent: the one that is annotated as default."""
+    model: Model
+    """Which model is served."""
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Fixed number of replicas; excludes scaling."""
+    scaling: Scaling | None = None
+    """Automatic scaling; excludes replicas. Neither set: scaling with its defaults."""
+    serving: Serving = Serving()
+    """How the runtime treats requests."""
+    resources: ResourceList = ResourceList()
+    """Resources of one replica."""
+    scheduling: Scheduling = Scheduling()
+    """Where replicas run."""
+    service: Service = Service()
+    """The Service that clients call."""
+    slo: Slo = Slo()
+    """The service level objectives."""
+    observability: Observability = Observability()
+    """Metrics, logs, traces."""
+    network_policy: NetworkPolicy = NetworkPolicy()
+    """Who may talk to the gateway's pods."""

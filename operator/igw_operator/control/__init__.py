@@ -1,0 +1,1 @@
+"""When: the work queue and the one reconcile function."""

@@ -1,0 +1,95 @@
+"""Every name that crosses a boundary: groups, labels, ports, child names, metric names.
+
+Used by all rooms. Nothing here computes more than a string; a name that two rooms (or
+the operator and the runtime) must agree on is written here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Final
+
+GROUP: Final = "inference.igw.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+GATEWAY_KIND: Final = "InferenceGateway"
+GATEWAY_PLURAL: Final = "inferencegateways"
+RUNTIME_KIND: Final = "InferenceRuntime"
+RUNTIME_PLURAL: Final = "inferenceruntimes"
+
+FIELD_MANAGER: Final = "igw-operator"
+HANDOVER_MANAGER: Final = "igw-operator-handover-hpa"
+STATUS_MANAGER: Final = "igw-operator-status"
+
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+LABEL_NAME: Final = "app.kubernetes.io/name"
+LABEL_INSTANCE: Final = "app.kubernetes.io/instance"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_PART_OF: Final = "app.kubernetes.io/part-of"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "igw-operator"
+PART_OF: Final = "inference-gateway"
+LABEL_GATEWAY: Final = f"{GROUP}/gateway"
+LABEL_SERVICE: Final = f"{GROUP}/service"  # "metrics" on the Service that is scraped
+
+COMPONENT_RUNTIME: Final = "runtime"
+COMPONENT_COLLECTOR: Final = "collector"
+COMPONENT_SLO: Final = "slo"
+
+ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
+ANNOTATION_CONFIG_HASH: Final = f"{GROUP}/config-hash"
+# On an InferenceRuntime, as storageclass.kubernetes.io/is-default-class is on a StorageClass.
+ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
+
+PORT_HTTP: Final = 8080
+PORT_METRICS: Final = 9090
+PORT_OTLP_GRPC: Final = 4317
+PORT_OTLP_HTTP: Final = 4318
+PORT_COLLECTOR_HEALTH: Final = 13133
+PORT_COLLECTOR_METRICS: Final = 8888
+PORT_NAME_HTTP: Final = "http"
+PORT_NAME_METRICS: Final = "metrics"
+
+CONTAINER_RUNTIME: Final = "runtime"
+CONTAINER_COLLECTOR: Final = "collector"
+CONFIG_FILE: Final = "runtime.json"
+CONFIG_DIR: Final = "/etc/igw"
+MODEL_DIR: Final = "/mnt/models"
+COLLECTOR_CONFIG_FILE: Final = "collector.yaml"
+COLLECTOR_CONFIG_DIR: Final = "/etc/otelcol"
+
+RUN_AS: Final = 65532  # "nonroot", as in distroless
+
+# The runtime's metrics that rules are made of (the seed's names, exact).
+METRIC_REQUESTS: Final = "http_requests_total"
+METRIC_DURATION: Final = "http_request_duration_seconds"
+# The endpoints that answer predictions; probes and /metrics never count.
+ENDPOINT_PATTERN: Final = "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
+METRIC_DESIRED_REPLICAS: Final = "igw_operator_gateway_desired_replicas"
+
+# Scrape and rule intervals that the SLO rules' arithmetic depends on.
+SCRAPE_INTERVAL_SECONDS: Final = 15
+RULE_INTERVAL_SECONDS: Final = 30
+RULE_INTERVAL_LONG_SECONDS: Final = 120
+
+NAME_LIMIT: Final = 63
+_LONGEST_SUFFIX: Final = "-collector"
+_HASH_LENGTH: Final = 8
+
+
+def child_name(gateway: str, suffix: str = "") -> str:
+    """Name of a child object: ``<gateway>[-suffix]``, at most 63 characters.
+
+    A gateway's name that would not leave room for the longest suffix is cut and gets a
+    hash of the whole name, so that two long names with one prefix never meet.
+    """
+    room = NAME_LIMIT - len(_LONGEST_SUFFIX)
+    base = gateway
+    if len(base) > room or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", base):
+        # A CR's name may hold dots and start with a digit; a Service's may not (RFC 1035).
+        digest = hashlib.sha256(gateway.encode()).hexdigest()[:_HASH_LENGTH]
+        cut = re.sub(r"[^-a-z0-9]", "-", gateway)[: room - _HASH_LENGTH - 3].strip("-")
+        cut = cut if re.match(r"[a-z]", cut) else f"g-{cut}"
+        base = f"{cut.rstrip('-')}-{digest}"
+    return f"{base}-{suffix}" if suffix else base

@@ -1,0 +1,59 @@
+"""What can go wrong, as types. Waiting is no error: it is a return value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class IgwError(Exception):
+    """Anything this operator raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong with one field: ``spec.slo.latency.threshold: needs a unit``."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+class SpecError(IgwError):
+    """The resource says something that cannot be done. Never retried: an edit ends it."""
+
+    def __init__(self, errors: Sequence[FieldError]) -> None:
+        super().__init__("; ".join(str(error) for error in errors))
+        self.errors = tuple(errors)
+
+
+class ApiError(IgwError):
+    """The API server answered with a failure.
+
+    ``status`` is the HTTP code (0: no answer at all), ``reason`` the machine word of the
+    Status object, ``retry_after_seconds`` what the server asked for, if it asked.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        reason: str = "",
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+
+    @property
+    def is_final(self) -> bool:
+        """True where the same request can only fail again until somebody changes something."""
+        return self.status in {400, 403, 405, 413, 415, 422}
+
+
+class OwnedByOtherError(IgwError):
+    """An object with a child's name exists and belongs to somebody else; it is not touched."""

@@ -1,0 +1,1 @@
+"""Is it good: diagnosis and conditions, pure functions over a Snapshot."""

@@ -1,0 +1,38 @@
+"""What the builders build from: gateway, runtime, and what the cluster offers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from igw_operator.api.objects import Gateway, Runtime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """Optional APIs that the cluster serves right now."""
+
+    service_monitors: bool = False
+    prometheus_rules: bool = False
+    custom_metrics: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the operator's own settings add to every gateway."""
+
+    monitor_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of ServiceMonitors and PrometheusRules, for a Prometheus that selects by label."""
+    runbook_base_url: str = "https://inference.igw.dev/runbooks"
+    monitoring_namespaces: tuple[str, ...] = ()
+    """Namespaces that may scrape; empty: every namespace may reach the metrics port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanInput:
+    """All that a builder may look at."""
+
+    gateway: Gateway
+    runtime: Runtime
+    capabilities: Capabilities = field(default_factory=Capabilities)
+    defaults: Defaults = field(default_factory=Defaults)

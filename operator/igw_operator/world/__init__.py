@@ -1,0 +1,1 @@
+"""What is: the cache of the cluster, its resync, the optional APIs. Reads only."""
