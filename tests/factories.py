@@ -10,9 +10,7 @@ from igw_operator.api.objects import Gateway, Runtime, parse_gateway, parse_runt
 RUNTIME_IMAGE = "igw.dev/runtime:0.1.0"
 
 
-def gateway_manifest(
-    name: str = "photos", namespace: str = "demo", **spec: Any
-) -> dict[str, Any]:
+def gateway_manifest(name: str = "photos", namespace: str = "demo", **spec: Any) -> dict[str, Any]:
     """An InferenceGateway as a user writes it; keyword arguments are spec fields (camelCase)."""
     return {
         "apiVersion": conventions.API_VERSION,

@@ -7,7 +7,6 @@ the operator and the runtime) must agree on is written here and nowhere else.
 from __future__ import annotations
 
 import hashlib
-import re
 from typing import Final
 
 GROUP: Final = "inference.igw.dev"
@@ -74,6 +73,15 @@ RULE_INTERVAL_SECONDS: Final = 30
 RULE_INTERVAL_LONG_SECONDS: Final = 120
 
 NAME_LIMIT: Final = 63
+NAME_PATTERN: Final = "^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$"
+NAME_MESSAGE: Final = (
+    "metadata.name becomes the name of a Service: at most 63 lower-case letters, digits "
+    "and '-', starting with a letter and ending with a letter or digit"
+)
+NAME_GUARD_CEL: Final = {
+    "rule": f"self.metadata.name.matches('{NAME_PATTERN}')",
+    "message": NAME_MESSAGE,
+}
 _LONGEST_SUFFIX: Final = "-collector"
 _HASH_LENGTH: Final = 8
 
@@ -84,12 +92,9 @@ def child_name(gateway: str, suffix: str = "") -> str:
     A gateway's name that would not leave room for the longest suffix is cut and gets a
     hash of the whole name, so that two long names with one prefix never meet.
     """
-    room = NAME_LIMIT - len(_LONGEST_SUFFIX)
     base = gateway
-    if len(base) > room or not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", base):
-        # A CR's name may hold dots and start with a digit; a Service's may not (RFC 1035).
+    room = NAME_LIMIT - len(_LONGEST_SUFFIX)
+    if len(base) > room:
         digest = hashlib.sha256(gateway.encode()).hexdigest()[:_HASH_LENGTH]
-        cut = re.sub(r"[^-a-z0-9]", "-", gateway)[: room - _HASH_LENGTH - 3].strip("-")
-        cut = cut if re.match(r"[a-z]", cut) else f"g-{cut}"
-        base = f"{cut.rstrip('-')}-{digest}"
+        base = f"{base[: room - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
     return f"{base}-{suffix}" if suffix else base

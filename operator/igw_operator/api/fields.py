@@ -133,15 +133,28 @@ def matches(pattern: str, message: str) -> Guard:
     )
 
 
-Duration = Annotated[
-    str,
-    Field(max_length=16),
-    matches(DURATION_PATTERN, "must be a duration with a unit, such as 300ms, 30s or 5m"),
-]
+def duration_between(shortest: str, longest: str, example: str) -> Guard:
+    """A guard that a string is a duration within bounds, both included."""
+    low, high = parse_duration(shortest), parse_duration(longest)
+    return Guard(
+        rule=f"self.matches('{DURATION_PATTERN}') && duration(self) >= duration('{shortest}') "
+        f"&& duration(self) <= duration('{longest}')",
+        message=f"must be a duration with a unit, from {shortest} to {longest}, such as {example}",
+        check=lambda text: (
+            re.fullmatch(DURATION_PATTERN, text) is not None and low <= parse_duration(text) <= high
+        ),
+    )
+
+
+# Callers add `duration_between`; sixteen characters hold every duration that makes sense.
+DurationText = Annotated[str, Field(max_length=16)]
 Quantity = Annotated[
     str,
     BeforeValidator(_check_quantity),
-    Field(json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN}),
+    Field(
+        max_length=32,  # bounds the cost of the CEL rules that compare quantities
+        json_schema_extra={"x-kubernetes-int-or-string": True, "pattern": QUANTITY_PATTERN},
+    ),
 ]
 AnyObject = Annotated[
     dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
@@ -163,6 +176,18 @@ class ApiModel(BaseModel):
 
     # Checks of the object as a whole: CEL in the CRD, Python when parsed.
     guards: ClassVar[tuple[Guard, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Add the guards' CEL rules to the object's schema."""
+        reference = handler(schema)
+        if cls.guards:
+            handler.resolve_ref_schema(reference)["x-kubernetes-validations"] = [
+                guard.as_cel() for guard in cls.guards
+            ]
+        return reference
 
     @model_validator(mode="after")
     def _run_guards(self) -> Self:

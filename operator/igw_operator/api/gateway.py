@@ -17,14 +17,17 @@ from igw_operator.api.fields import (
     DNS_LABEL_PATTERN,
     AnyObject,
     ApiModel,
-    Duration,
+    DurationText,
     Guard,
     Labels,
     Quantity,
+    duration_between,
     matches,
     parse_duration,
+    parse_quantity,
 )
 from igw_operator.api.windows import Window
+
 
 class Spot(StrEnum):
     """How pods relate to interruptible (spot, preemptible) nodes."""
@@ -68,7 +71,9 @@ class Model(ApiModel):
             "must be lower-case letters, digits, '-', '_' or '.', such as resnet50",
         ),
     ]
-    """Name of the model: one that the runtime image carries, or the name that the package at uri is served under."""
+    """Name of the model: one that the runtime image carries, or the name that the package at uri
+    is served under.
+    """
     version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")] = "1"
     """Version label that the model is served, measured and traced under."""
     uri: (
@@ -77,12 +82,15 @@ class Model(ApiModel):
             Field(max_length=1024),
             matches(
                 "^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.*|file:///.+)$",
-                "must be pvc://CLAIM/PATH or file:///PATH; leave it out for a model that the image carries",
+                "must be pvc://CLAIM/PATH or file:///PATH; leave it out for a model that the "
+                "image carries",
             ),
         ]
         | None
     ) = None
-    """Where the model package lies: pvc://CLAIM/PATH in a PersistentVolumeClaim of the namespace, or file:///PATH in the image. Absent: the image's own model of that name."""
+    """Where the model package lies: pvc://CLAIM/PATH in a PersistentVolumeClaim of the namespace,
+    or file:///PATH in the image. Absent: the image's own model of that name.
+    """
     sha256: (
         Annotated[
             str,
@@ -104,7 +112,7 @@ class ScalingPolicy(ApiModel):
 
     percent: Annotated[int, Field(ge=1, le=1000)]
     """Most change in one period, in percent of the replicas at its start."""
-    period: Duration
+    period: Annotated[DurationText, duration_between("1s", "30m", "30s")]
     """Length of the period, 1s to 30m."""
 
 
@@ -143,9 +151,13 @@ class Scaling(ApiModel):
     memory_percent: Annotated[int, Field(ge=0, le=1000)] = 80
     """Target memory use, in percent of the memory request. 0 switches the target off."""
     requests_per_second: Annotated[int, Field(ge=0, le=1_000_000)] = 1000
-    """Target requests per second and replica; needs a custom metrics API. 0 switches the target off."""
+    """Target requests per second and replica; needs a custom metrics API. 0 switches the target
+    off.
+    """
     queue_depth: Annotated[int, Field(ge=0, le=100_000)] = 50
-    """Target of queued requests per replica; needs a custom metrics API. 0 switches the target off."""
+    """Target of queued requests per replica; needs a custom metrics API. 0 switches the target
+    off.
+    """
     behavior: ScalingBehavior = ScalingBehavior()
     """How fast replicas may come and go."""
 
@@ -153,22 +165,42 @@ class Scaling(ApiModel):
 class Serving(ApiModel):
     """How the runtime treats requests."""
 
-    timeout: Duration = "30s"
+    timeout: Annotated[DurationText, duration_between("100ms", "1h", "30s")] = "30s"
     """Longest time that a request may take from its first byte to its answer."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Requests waiting in one replica before it sheds load with 503."""
     max_batch: Annotated[int, Field(ge=1, le=256)] = 1
     """Most pictures in one forward pass."""
-    drain: Duration = "10s"
-    """How long a stopping replica still accepts requests, while load balancers learn that it goes."""
+    drain: Annotated[DurationText, duration_between("0s", "10m", "10s")] = "10s"
+    """How long a stopping replica still accepts requests, while load balancers learn that it
+    goes.
+    """
     max_body_bytes: Quantity = "10Mi"
     """Largest request body."""
     max_pixels: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 50_000_000
     """Largest picture, in pixels; judged by its header, before it is decoded."""
 
 
+def _fits(resources: ResourceList) -> bool:
+    return all(
+        parse_quantity(requested) <= parse_quantity(resources.limits[name])
+        for name, requested in resources.requests.items()
+        if name in resources.limits
+    )
+
+
 class ResourceList(ApiModel):
     """CPU, memory and extended resources of one replica."""
+
+    guards: ClassVar = (
+        Guard(
+            rule="self.requests.all(name, !(name in self.limits) || "
+            "quantity(string(self.requests[name]))"
+            ".compareTo(quantity(string(self.limits[name]))) <= 0)",
+            message="requests must not be greater than limits",
+            check=_fits,
+        ),
+    )
 
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
         default={"cpu": "2", "memory": "4Gi"}
@@ -242,7 +274,7 @@ class Availability(ApiModel):
 class Latency(ApiModel):
     """Share of successful requests answered within a threshold."""
 
-    threshold: Duration = "300ms"
+    threshold: Annotated[DurationText, duration_between("1ms", "60s", "300ms")] = "300ms"
     """A successful answer that takes longer is a bad event. 1ms to 60s."""
     objective: Objective = 99.0
     """Percentage of successful requests that must be at most that slow, such as 99."""
@@ -265,7 +297,9 @@ class Alerting(ApiModel):
     runbook_url: Annotated[
         Annotated[str, Field(max_length=1024)] | None, Field(alias="runbookURL")
     ] = None
-    """Base of the runbook links; the alert's name is appended as a fragment. Absent: the operator's own."""
+    """Base of the runbook links; the alert's name is appended as a fragment. Absent: the
+    operator's own.
+    """
 
 
 def _can_page(window: Window, objective: float) -> bool:
@@ -317,7 +351,9 @@ class Metrics(ApiModel):
     enabled: bool = True
     """Whether a ServiceMonitor and rules are made."""
     labels: Labels = Field(default={})
-    """Labels of ServiceMonitor and PrometheusRule, over the operator's default ones, for a Prometheus that selects by label."""
+    """Labels of ServiceMonitor and PrometheusRule, over the operator's default ones, for a
+    Prometheus that selects by label.
+    """
     max_prediction_classes: Annotated[int, Field(ge=0, le=10_000)] = 1000
     """Most values of the prediction_class label; further classes count as _other."""
 
@@ -335,11 +371,15 @@ class Tracing(ApiModel):
     enabled: bool = True
     """Whether spans are made at all."""
     sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """Percentage of unremarkable traces that are kept; errors and slow requests are kept always by a managed collector. Changes live."""
-    slow_threshold: Duration | None = None
+    """Percentage of unremarkable traces that are kept; errors and slow requests are kept always
+    by a managed collector. Changes live.
+    """
+    slow_threshold: Annotated[DurationText, duration_between("1ms", "10m", "500ms")] | None = None
     """A trace that takes longer is kept always. Absent: the latency threshold of the SLO."""
     endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    """OTLP/gRPC address (host:port) that a managed collector sends traces to. Absent: they are only counted and logged."""
+    """OTLP/gRPC address (host:port) that a managed collector sends traces to. Absent: they are
+    only counted and logged.
+    """
 
 
 class Collector(ApiModel):
@@ -353,7 +393,8 @@ class Collector(ApiModel):
         ),
         Guard(
             rule="self.mode == 'External' || !has(self.endpoint)",
-            message="endpoint belongs to mode External; a managed collector sends to observability.tracing.endpoint",
+            message="endpoint belongs to mode External; a managed collector sends to "
+            "observability.tracing.endpoint",
             check=lambda it: it.mode is CollectorMode.EXTERNAL or it.endpoint is None,
         ),
     )
@@ -393,7 +434,9 @@ class NetworkPolicy(ApiModel):
     enabled: bool = True
     """Whether NetworkPolicies are made."""
     allow_from: Annotated[tuple[AnyObject, ...], Field(max_length=32)] = ()
-    """Peers that may call the serving port, as in a NetworkPolicy's from. Absent or empty: every pod of the cluster and its load balancers."""
+    """Peers that may call the serving port, as in a NetworkPolicy's from. Absent or empty: every
+    pod of the cluster and its load balancers.
+    """
 
 
 class GatewaySpec(ApiModel):

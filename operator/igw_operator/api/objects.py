@@ -6,6 +6,7 @@ Called by ``world`` for what the cluster holds and by the command line for files
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -71,6 +72,8 @@ def parse_gateway(manifest: Mapping[str, Any]) -> Gateway:
         SpecError: with one entry per field at fault.
     """
     metadata = _metadata(manifest, conventions.GATEWAY_KIND)
+    if not re.match(conventions.NAME_PATTERN, metadata["name"]):
+        raise SpecError([FieldError("metadata.name", conventions.NAME_MESSAGE)])
     return Gateway(
         namespace=metadata.get("namespace") or "default",
         name=metadata["name"],

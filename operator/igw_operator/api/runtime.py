@@ -36,6 +36,8 @@ class RuntimeSpec(ApiModel):
     ] = ()
     """Names of pull secrets in the gateways' namespaces."""
     models: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=256)] = ()
-    """Names of the models that the image carries; a gateway that asks for another one without a uri is refused at once. Empty: not known, the runtime itself says."""
+    """Names of the models that the image carries; a gateway that asks for another one without a
+    uri is refused at once. Empty: not known, the runtime itself says.
+    """
     collector_image: Image = DEFAULT_COLLECTOR_IMAGE
     """Image of the managed OpenTelemetry collectors."""

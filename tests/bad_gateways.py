@@ -1,0 +1,132 @@
+"""Gateways that must be refused, and the words that the refusal must hold.
+
+One table, two judges: the parser (``tests/igw_operator/api``) and the API server with the
+shipped CRD (``tests/integration``). Each must name the field and say what to write.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BadGateway:
+    """One bad spec: what it says, the field at fault, and a piece of the message."""
+
+    sentence: str
+    path: str
+    says: str
+    spec: dict[str, Any] = field(default_factory=dict)
+    name: str = "photos"
+
+
+def _slo(**slo: Any) -> dict[str, Any]:
+    return {"slo": slo}
+
+
+BAD_GATEWAYS = (
+    BadGateway(
+        "an objective of 100 leaves no budget",
+        "spec.slo.availability.objective",
+        "at most 99.999",
+        _slo(availability={"objective": 100}),
+    ),
+    BadGateway(
+        "an objective with too many nines",
+        "spec.slo.latency.objective",
+        "at most 99.999",
+        _slo(latency={"objective": 99.99999}),
+    ),
+    BadGateway(
+        "an objective that is a word",
+        "spec.slo.availability.objective",
+        "number",
+        _slo(availability={"objective": "abc"}),
+    ),
+    BadGateway(
+        "an objective so low that no alert could fire",
+        "spec.slo",
+        "availability.objective is so low",
+        _slo(availability={"objective": 90}),
+    ),
+    BadGateway(
+        "a threshold without a unit",
+        "spec.slo.latency.threshold",
+        "with a unit",
+        _slo(latency={"threshold": "300"}),
+    ),
+    BadGateway(
+        "a threshold that is a number",
+        "spec.slo.latency.threshold",
+        "string",
+        _slo(latency={"threshold": 300}),
+    ),
+    BadGateway(
+        "a threshold of nothing",
+        "spec.slo.latency.threshold",
+        "from 1ms to 60s",
+        _slo(latency={"threshold": "0s"}),
+    ),
+    BadGateway("a window that is not offered", "spec.slo.window", "30d", _slo(window="31d")),
+    BadGateway(
+        "fewest replicas above most",
+        "spec.scaling",
+        "minReplicas must not be greater than maxReplicas",
+        {"scaling": {"minReplicas": 5, "maxReplicas": 3}},
+    ),
+    BadGateway(
+        "replicas and scaling at once",
+        "spec",
+        "not both",
+        {"replicas": 2, "scaling": {"minReplicas": 5}},
+    ),
+    BadGateway(
+        "scaling on nothing that is always there",
+        "spec.scaling",
+        "needs cpuPercent or memoryPercent",
+        {"scaling": {"cpuPercent": 0, "memoryPercent": 0}},
+    ),
+    BadGateway(
+        "a quantity with an unknown unit",
+        "spec.resources.requests",
+        "2x",
+        {"resources": {"requests": {"cpu": "2x"}}},
+    ),
+    BadGateway(
+        "requests above limits",
+        "spec.resources",
+        "requests must not be greater than limits",
+        {"resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "2500m"}}},
+    ),
+    BadGateway("a field that does not exist", "spec", "nonsense", {"nonsense": 1}),
+    BadGateway(
+        "a model's name with a blank", "spec.model.name", "lower-case", {"model": {"name": "a b"}}
+    ),
+    BadGateway(
+        "a digest of nothing",
+        "spec.model",
+        "set uri too",
+        {"model": {"name": "resnet50", "sha256": "0" * 64}},
+    ),
+    BadGateway(
+        "a digest that is none",
+        "spec.model.sha256",
+        "64 lower-case hexadecimal digits",
+        {"model": {"name": "resnet50", "uri": "file:///models/x", "sha256": "abc"}},
+    ),
+    BadGateway(
+        "a scheme that is not supported",
+        "spec.model.uri",
+        "pvc://CLAIM/PATH",
+        {"model": {"name": "resnet50", "uri": "ftp://example.org/x"}},
+    ),
+    BadGateway(
+        "an external collector without an address",
+        "spec.observability.collector",
+        "needs endpoint",
+        {"observability": {"collector": {"mode": "External"}}},
+    ),
+    BadGateway("a name of 64 characters", "metadata.name", "at most 63", name="a" * 64),
+    BadGateway("a name that starts with a digit", "metadata.name", "starting with", name="9lives"),
+)
