@@ -1,0 +1,72 @@
+# InferenceGateway. `make` lists what can be made.
+
+PYTHON ?= python3
+CACHE := $(or $(IGW_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/igw)
+# Outside the checkout and keyed by the lock file: a fresh clone installs nothing twice.
+VENV := $(CACHE)/venv-$(shell sha256sum requirements/dev.txt | cut -c1-12)
+PY := $(VENV)/bin/python
+NODE := tests/node/kind
+export PYTHONPATH := operator:runtime:tests/node:tests
+export PATH := $(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test check unit integration e2e generate lock golden parts clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ See it work
+demo: $(VENV)/.ready ## Cluster up, gateway Ready, a real photograph classified
+	@$(PY) -m harness.demo up
+
+demo-down: $(VENV)/.ready ## End the demo's cluster
+	@$(PY) -m harness.demo down
+
+##@ Prove it
+test: $(VENV)/.ready ## Everything: lint, types, unit, integration, end-to-end
+	@$(PY) -m harness.testing
+
+check: $(VENV)/.ready ## Lint, format, types, import contracts, spelling
+	ruff check . && ruff format --check .
+	mypy operator/igw_operator runtime/igw_runtime tests
+	lint-imports
+	codespell
+	test ! -e operator/__init__.py && test ! -e runtime/__init__.py
+
+unit: $(VENV)/.ready ## Tests without a cluster
+	pytest -n 2 -m "not integration and not e2e"
+
+integration: $(VENV)/.ready ## Tests against a real kube-apiserver and a real model server
+	$(PY) -m harness.testing integration
+
+e2e: $(VENV)/.ready ## Tests on a real node (or kind)
+	$(PY) -m harness.testing e2e
+
+##@ Change it
+generate: $(VENV)/.ready ## Write crds/, manifests/install.yaml and the API reference
+	$(PY) -m harness.generate
+
+golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now
+	pytest -q tests/igw_operator/plan --update-golden
+
+lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
+	for extra in operator runtime export dev; do \
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
+	    --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
+	done
+
+##@ House-keeping
+parts: ## Build and install what the local node is made of
+	@$(NODE) ensure
+
+clean: ## Remove cluster, processes, mounts, links and firewall rules; caches stay
+	@$(NODE) purge
+	rm -rf .igw .pytest-kind dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.ready: requirements/dev.txt
+	@echo "Installing the Python packages of requirements/dev.txt (about a minute)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	  apt-get install -y --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); }
+	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@

@@ -1,0 +1,147 @@
+"""REASON names the actual cause, on a real kubelet and a real scheduler."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.gateway import RUNTIME_IMAGE, SMALL, Gateway
+from harness.kubectl import Kubectl
+from harness.shell import CommandError, wait_for
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+
+def a_runtime(kubectl: Kubectl, name: str, **spec: object) -> None:
+    """An InferenceRuntime that is not the default."""
+    kubectl.apply(
+        {
+            "apiVersion": "inference.igw.dev/v1alpha1",
+            "kind": "InferenceRuntime",
+            "metadata": {"name": name},
+            "spec": {"image": RUNTIME_IMAGE} | spec,
+        }
+    )
+
+
+def test_an_image_that_cannot_be_pulled(gateway: Gateway, kubectl: Kubectl) -> None:
+    """ImagePullFailed, with the image's name."""
+    a_runtime(kubectl, "no-such-image", image="igw.dev/no-such-runtime:9.9.9")
+    gateway.apply(runtimeRef={"name": "no-such-image"})
+
+    ready = gateway.wait_reason("ImagePullFailed")
+
+    assert ready["status"] == "False"
+    assert "igw.dev/no-such-runtime:9.9.9" in ready["message"]
+    assert "kubectl" in ready["message"]
+
+
+def test_a_replica_that_fits_no_node(gateway: Gateway) -> None:
+    """Unschedulable, with the scheduler's own words."""
+    gateway.apply(resources={"requests": {"cpu": "900"}, "limits": {"cpu": "900"}})
+
+    ready = gateway.wait_reason("Unschedulable")
+
+    assert "Insufficient cpu" in ready["message"]
+
+
+def test_a_model_that_the_image_does_not_carry(gateway: Gateway) -> None:
+    """Refused at once, with the names that there are; no pod is started for it."""
+    gateway.apply(model={"name": "resnet5000"})
+
+    ready = gateway.wait_reason("ModelNotFound", 20)
+
+    assert "spec.model.name" in ready["message"]
+    assert "efficientnet_lite0" in ready["message"]
+    assert gateway.condition("Stalled")["status"] == "True"
+    assert gateway.pods() == []
+
+
+def test_a_model_that_the_runtime_does_not_find(gateway: Gateway) -> None:
+    """The runtime's own last words reach REASON."""
+    gateway.apply(model={"name": "mine", "uri": "file:///models/nowhere"})
+
+    ready = gateway.wait_reason("ModelNotFound")
+
+    assert "/models/nowhere" in ready["message"]
+
+
+def test_a_digest_that_does_not_match(gateway: Gateway) -> None:
+    """A model that is not the one that was asked for is not served."""
+    gateway.apply(
+        model={
+            "name": "efficientnet_lite0",
+            "uri": "file:///models/efficientnet_lite0",
+            "sha256": "0" * 64,
+        }
+    )
+
+    ready = gateway.wait_reason("ModelDigestMismatch")
+
+    assert "0000" in ready["message"]
+
+
+def test_a_runtime_that_does_not_exist(gateway: Gateway) -> None:
+    """Stalled with the field's path; creating the runtime heals it without an edit."""
+    gateway.apply(runtimeRef={"name": "later"})
+    ready = gateway.wait_reason("RuntimeNotFound", 20)
+    assert "spec.runtimeRef" in ready["message"]
+
+    a_runtime(gateway.kubectl, "later")
+
+    gateway.wait_ready()
+
+
+def test_a_quota_that_is_too_small(gateway: Gateway, namespace: str) -> None:
+    """QuotaExceeded, with the quota's name."""
+    gateway.kubectl.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "tiny", "namespace": namespace},
+            "spec": {"hard": {"requests.memory": "300Mi"}},
+        }
+    )
+    gateway.apply()
+
+    ready = gateway.wait_reason("QuotaExceeded")
+
+    assert "tiny" in ready["message"]
+
+
+def test_waiting_right_after_an_edit_never_passes_on_the_old_generation(
+    gateway: Gateway,
+) -> None:
+    """`kubectl apply && kubectl wait` is what every pipeline does."""
+    gateway.apply()
+    gateway.wait_ready()
+
+    gateway.apply(runtimeRef={"name": "no-such-runtime"})
+
+    with pytest.raises(CommandError):
+        gateway.wait_ready(seconds=5)
+    gateway.apply(serving={"maxQueue": 32})
+    gateway.wait_ready()
+    (pod,) = [p for p in gateway.pods() if "deletionTimestamp" not in p["metadata"]]
+    config = gateway.kubectl(
+        "exec", "-n", gateway.namespace, pod["metadata"]["name"], "--",
+        "cat", "/etc/igw/runtime.json",
+    )  # fmt: skip
+    assert '"maxQueue": 32' in config
+
+
+def test_an_hpa_scales_on_real_metrics_and_is_not_fought(gateway: Gateway) -> None:
+    """The HPA reads metrics-server; the operator leaves replicas to it."""
+    gateway.apply(
+        scaling={"minReplicas": 2, "maxReplicas": 3, "memoryPercent": 0},
+        resources=SMALL,
+    )
+    gateway.wait_ready()
+
+    wait_for(
+        "the HPA to be active",
+        lambda: gateway.condition("ScalingReady").get("status") == "True",
+        timeout_seconds=120,
+        every_seconds=2,
+    )
+    deployment = gateway.kubectl.get("deployment", "photos", gateway.namespace) or {}
+    assert deployment["spec"]["replicas"] == 2

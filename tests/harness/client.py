@@ -1,0 +1,124 @@
+"""A client inside the cluster: posts pictures through the gateway's Service and DNS name.
+
+It runs in a pod of the runtime's image (which has Python), so that a request takes the
+whole way: cluster DNS, Service, NetworkPolicy, pod.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from harness.kubectl import Kubectl
+
+NAME: Final = "client"
+_POST: Final = """
+import json, sys, urllib.error, urllib.request
+url, content_type, request_id = sys.argv[1:4]
+headers = {"Content-Type": content_type}
+if request_id:
+    headers["X-Request-ID"] = request_id
+request = urllib.request.Request(url, data=sys.stdin.buffer.read(), headers=headers)
+try:
+    answer = urllib.request.urlopen(request, timeout=30)
+except urllib.error.HTTPError as error:
+    answer = error
+body = answer.read().decode()
+print(json.dumps({"status": answer.status, "headers": dict(answer.headers), "body": body}))
+"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the gateway answered."""
+
+    status: int
+    headers: dict[str, str]
+    body: str
+
+    @property
+    def json(self) -> Any:
+        """The body, parsed."""
+        return json.loads(self.body)
+
+    @property
+    def request_id(self) -> str:
+        """The X-Request-ID header."""
+        lower = {name.lower(): value for name, value in self.headers.items()}
+        return lower["x-request-id"]
+
+
+def client_pod(namespace: str, image: str) -> dict[str, Any]:
+    """A pod that waits to be told what to post; fit for the restricted Pod Security Standard."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": NAME, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": 0,
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": NAME,
+                    "image": image,
+                    "imagePullPolicy": "IfNotPresent",
+                    "command": ["sleep", "7200"],
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+
+
+@dataclass(frozen=True)
+class Client:
+    """The client pod of one namespace."""
+
+    kubectl: Kubectl
+    namespace: str
+
+    def start(self, image: str) -> None:
+        """Create the pod and wait until it can be used."""
+        self.kubectl.apply(client_pod(self.namespace, image))
+        self.kubectl(
+            "wait", "-n", self.namespace, "--for=condition=Ready", f"pod/{NAME}", "--timeout=90s"
+        )
+
+    def post(
+        self,
+        url: str,
+        body: Path | bytes,
+        *,
+        content_type: str = "image/jpeg",
+        request_id: str = "",
+    ) -> Answer:
+        """POST a body from inside the cluster."""
+        data = body.read_bytes() if isinstance(body, Path) else body
+        printed = self.kubectl(
+            "exec",
+            "-i",
+            "-n",
+            self.namespace,
+            NAME,
+            "--",
+            "python3",
+            "-c",
+            _POST,
+            url,
+            content_type,
+            request_id,
+            stdin=data,
+        )
+        return Answer(**json.loads(printed.splitlines()[-1]))

@@ -1,0 +1,50 @@
+"""Write the files that are generated from the code: ``make generate``."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import Any, Final
+
+import yaml
+
+from harness.provider import choose
+from harness.shell import ROOT, run, say
+from igw_operator.api.crd import crds
+
+_NOTICE: Final = "# Generated from operator/igw_operator/api by `make generate`. Do not edit.\n"
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists indented under their key, as Kubernetes' own tools write them."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        del indentless
+        super().increase_indent(flow, False)
+
+
+def as_yaml(manifest: dict[str, Any]) -> str:
+    """The manifest as a reviewer wants to read it."""
+    return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
+
+
+def main() -> None:
+    """Write every generated file."""
+    for name, manifest in crds().items():
+        path = ROOT / "crds" / name
+        path.write_text(_NOTICE + as_yaml(manifest))
+        say(f"wrote {path.relative_to(ROOT)}")
+    install = ROOT / "manifests" / "install.yaml"
+    built = run([_kubectl(), "kustomize", "manifests/base"])
+    install.write_text("# Generated from manifests/base by `make generate`. Do not edit.\n" + built)
+    say(f"wrote {install.relative_to(ROOT)}")
+
+
+def _kubectl() -> str:
+    try:
+        return choose().kubectl
+    except subprocess.CalledProcessError:
+        return "kubectl"
+
+
+if __name__ == "__main__":
+    main()

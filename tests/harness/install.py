@@ -1,0 +1,50 @@
+"""Install the platform as a platform team does: monitoring, CRDs, operator, default runtime."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from harness.kubectl import Kubectl
+from harness.provider import Provider
+
+OPERATOR_NAMESPACE: Final = "igw-system"
+_WAIT: Final = "--timeout=180s"
+
+
+def install_monitoring(kubectl: Kubectl, provider: Provider) -> None:
+    """Prometheus Operator, Prometheus and Alertmanager in namespace ``monitoring``."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", provider.prometheus_crds())
+    kubectl("wait", "--for=condition=Established", _WAIT, "crd/prometheuses.monitoring.coreos.com")
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", "manifests/monitoring")
+
+
+def install_operator(kubectl: Kubectl) -> None:
+    """CRDs, the operator in ``igw-system``, and the default InferenceRuntime."""
+    kubectl("apply", "-k", "manifests/overlays/demo")
+    kubectl("wait", "--for=condition=Established", _WAIT, "crd/inferencegateways.inference.igw.dev")
+
+
+def wait_for_operator(kubectl: Kubectl) -> None:
+    """Until the operator is rolled out."""
+    kubectl(
+        "rollout",
+        "status",
+        "-n",
+        OPERATOR_NAMESPACE,
+        "deployment/igw-operator",
+        _WAIT,
+        timeout_seconds=200,
+    )
+
+
+def wait_for_monitoring(kubectl: Kubectl) -> None:
+    """Until Prometheus answers."""
+    kubectl(
+        "wait",
+        "-n",
+        "monitoring",
+        "--for=condition=Available",
+        _WAIT,
+        "prometheus/prometheus",
+        timeout_seconds=200,
+    )

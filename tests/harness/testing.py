@@ -1,0 +1,101 @@
+"""Run the test tiers in an order that wastes no time: ``make test``.
+
+Cheap tiers come first. While they run, the parts of the local node are built in the
+background, so that a cold machine is never idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+from harness import provider as providers
+from harness.provider import LocalNode
+from harness.shell import ROOT, CommandError, say, step, stream
+
+_PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
+
+
+def main() -> None:
+    """Run all tiers, or the one that is named."""
+    parser = argparse.ArgumentParser(prog="make test", description=__doc__)
+    parser.add_argument("tier", nargs="?", choices=["all", "integration", "e2e"], default="all")
+    tier = parser.parse_args().tier
+    provider = providers.choose()
+    start = time.monotonic()
+    try:
+        _run(tier, provider)
+    except CommandError as error:
+        sys.exit(f"\n✗ {error}")
+    say(f"\nAll tests passed in {(time.monotonic() - start) / 60:.1f} min.")
+
+
+def _run(tier: str, provider: providers.Provider) -> None:
+    tiers: dict[str, tuple[Callable[[providers.Provider], None], ...]] = {
+        "all": (_check_and_unit, _integration, _end_to_end, _nothing_left),
+        "integration": (_integration,),
+        "e2e": (_end_to_end,),
+    }
+    for part in tiers[tier]:
+        part(provider)
+
+
+def _check_and_unit(provider: providers.Provider) -> None:
+    builder = None
+    if isinstance(provider, LocalNode):
+        # Output goes nowhere: `prepare` below waits for the same lock and tells the progress.
+        builder = subprocess.Popen(
+            [provider.kind, "ensure"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=ROOT,
+        )
+    try:
+        with step("Lint, types, import contracts"):
+            stream(["make", "--no-print-directory", "check"])
+        with step("Unit tests"):
+            stream([*_PYTEST, "-n", "2", "-m", "not integration and not e2e"])
+    except CommandError:
+        if builder is not None:
+            builder.terminate()
+        raise
+
+
+def _integration(provider: providers.Provider) -> None:
+    with step("Parts of the node"):
+        # The integration tier needs kube-apiserver and etcd also where Docker serves the rest.
+        stream([LocalNode().kind, "ensure"]) if isinstance(provider, LocalNode) else None
+    with step("Integration tests: real kube-apiserver, real model server"):
+        stream([*_PYTEST, "-n", "2", "--dist", "loadgroup", "-m", "integration"])
+
+
+def _end_to_end(provider: providers.Provider) -> None:
+    provider.prepare()
+    with step("Images"):
+        provider.build_images()
+    with step("End-to-end tests on a real node"):
+        stream(
+            [
+                *_PYTEST,
+                "-m",
+                "e2e",
+                "tests/e2e",
+                f"--cluster-name={providers.CLUSTER}",
+                f"--kind-bin={provider.kind}",
+                f"--kind-kubectl-bin={provider.kubectl}",
+            ]
+        )
+
+
+def _nothing_left(provider: providers.Provider) -> None:
+    if isinstance(provider, LocalNode):
+        with step("After make clean, nothing is left"):
+            stream([*_PYTEST, "-m", "e2e", "tests/igw_node"])
+
+
+if __name__ == "__main__":
+    main()
