@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any, Final
 
 import yaml
 
 from harness.provider import choose
+from harness.reference import reference
 from harness.shell import ROOT, run, say
 from igw_operator.api.crd import crds
 
@@ -33,17 +33,13 @@ def main() -> None:
         path = ROOT / "crds" / name
         path.write_text(_NOTICE + as_yaml(manifest))
         say(f"wrote {path.relative_to(ROOT)}")
+    page = ROOT / "docs" / "api.md"
+    page.write_text(reference())
+    say(f"wrote {page.relative_to(ROOT)}")
     install = ROOT / "manifests" / "install.yaml"
-    built = run([_kubectl(), "kustomize", "manifests/base"])
+    built = run([choose().kubectl, "kustomize", "manifests/base"])
     install.write_text("# Generated from manifests/base by `make generate`. Do not edit.\n" + built)
     say(f"wrote {install.relative_to(ROOT)}")
-
-
-def _kubectl() -> str:
-    try:
-        return choose().kubectl
-    except subprocess.CalledProcessError:
-        return "kubectl"
 
 
 if __name__ == "__main__":

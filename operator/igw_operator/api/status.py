@@ -84,7 +84,7 @@ class SloStatus(ApiModel):
     budget_remaining: str | None = None
     """What is left of the error budget, in percent. Absent: no reading yet."""
     burn_rate: str | None = None
-    """How fast the budget is being spent; 1 spends exactly all of it in the window. Absent: no reading yet."""
+    """Speed of spending; 1 spends exactly the budget in the window. Absent: no reading yet."""
 
 
 class GatewayStatus(ApiModel):
@@ -93,9 +93,9 @@ class GatewayStatus(ApiModel):
     observed_generation: Generation
     """The metadata.generation that this status judges."""
     conditions: Conditions
-    """Ready, Available, ScalingReady, MonitoringReady, TelemetryReady, SLOMet and RolloutHeld always; Reconciling and Stalled only while they are True."""
+    """One entry per type; Reconciling and Stalled are there only while they are True."""
     reason: Annotated[str, Field(max_length=1024)]
-    """The one reason why the gateway is as it is: that of Ready."""
+    """The worst of all reasons: that of Ready, or else of a condition that is not as asked."""
     message: Annotated[str, Field(max_length=32768)] | None = None
     """What that reason is about, and the next command to type. Absent while all is well."""
     replicas: Count
@@ -123,7 +123,7 @@ class GatewayStatus(ApiModel):
     ] = ()
     """The objectives and their error budgets."""
     budget: str | None = None
-    """The least error budget left of all objectives, in percent. Absent: no reading yet."""
+    """The least error budget left of any objective, in percent. Absent: no reading yet."""
 
 
 class RuntimeStatus(ApiModel):
