@@ -46,7 +46,7 @@ class Metrics:
         )
         self.resync_discrepancies = Counter(
             "igw_operator_resync_discrepancies",
-            "Objects about which the watch had told nothing: a LIST found them new, changed or gone.",
+            "Objects that a LIST found new, changed or gone, and no watch had told so.",
             ["kind", "what"],
             registry=self.registry,
         )
@@ -57,7 +57,7 @@ class Metrics:
         )
         self.desired_replicas = Gauge(
             conventions.METRIC_DESIRED_REPLICAS,
-            "Replicas that a gateway should have now: its own number, or what its autoscaler chose.",
+            "Replicas that a gateway should have: its own number, or its autoscaler's.",
             ["namespace", "gateway"],
             registry=self.registry,
         )

@@ -104,6 +104,8 @@ class GatewayStatus(ApiModel):
     """Replicas that serve, of any revision."""
     updated_replicas: Count
     """Replicas of the current revision."""
+    readiness: str
+    """Ready replicas of those asked for, such as 2/3."""
     selector: str | None = None
     """Label selector of the replicas, for the scale subresource."""
     url: str | None = None

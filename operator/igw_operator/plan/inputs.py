@@ -24,6 +24,8 @@ class Defaults:
     monitor_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of ServiceMonitors and PrometheusRules, for a Prometheus that selects by label."""
     runbook_base_url: str = "https://inference.igw.dev/runbooks"
+    grafana_url: str = ""
+    """Base of the dashboard links in alerts; empty: they are paths within any Grafana."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces that may scrape; empty: every namespace may reach the metrics port."""
 

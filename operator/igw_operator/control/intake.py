@@ -1,0 +1,123 @@
+"""Turns what a watch or a LIST tells into cache entries and keys to reconcile.
+
+Called by ``handlers`` for each event and by ``world.resync`` for what it found. It decides
+nothing else: whether anything has to be done is for the reconcile to see.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from igw_operator import kinds
+from igw_operator.api.objects import Manifest, ObjectKey
+from igw_operator.control.work_queue import WorkQueue
+from igw_operator.kinds import Resource
+from igw_operator.world.cache import Cache
+from igw_operator.world.resync import Resync
+
+_SETTLE_SECONDS: Final = 3.0
+_DELETED: Final = "DELETED"
+
+
+class Intake:
+    """Where news arrives."""
+
+    def __init__(self, *, cache: Cache, queue: WorkQueue[ObjectKey]) -> None:
+        self._cache = cache
+        self._queue = queue
+        self._seen: dict[Resource, set[str]] = defaultdict(set)
+
+    def take(
+        self, resource: Resource, event: str | None, manifest: Manifest, resync: Resync
+    ) -> None:
+        """Take one event of a watch; ``event`` is None for an object of its initial list."""
+        uid = manifest["metadata"].get("uid", "")
+        if event == _DELETED:
+            self._seen[resource].discard(uid)
+            before: Manifest | None = manifest
+            is_news = self._cache.remove(resource, manifest)
+        else:
+            if event is None and uid in self._seen[resource]:
+                resync.hint(resource)  # the watch lists again: it had a gap
+            self._seen[resource].add(uid)
+            before = self._before(resource, manifest)
+            is_news = self._cache.put(resource, manifest)
+        if is_news and (event == _DELETED or _matters(resource, before, manifest)):
+            self._enqueue(resource, manifest)
+
+    def found(self, resource: Resource, gateways: Sequence[ObjectKey], *, spread: float) -> None:
+        """Take what a LIST found, and have everything of our own looked at within ``spread`` s."""
+        for gateway in gateways:
+            self._queue.add(gateway)
+        if resource in kinds.OWN:
+            self.enqueue_all(spread_seconds=spread)
+
+    def enqueue_all(self, *, spread_seconds: float = 0.0) -> None:
+        """Have every gateway and runtime looked at, spread evenly over a while."""
+        keys = [*self._cache.keys(kinds.RUNTIME), *self._cache.keys(kinds.GATEWAY)]
+        for number, key in enumerate(keys):
+            self._queue.add_after(key, spread_seconds * number / len(keys))
+
+    def _before(self, resource: Resource, manifest: Manifest) -> Manifest | None:
+        # Only where the answer may keep us from a reconcile; unpacking costs.
+        if resource not in _REPORTED:
+            return None
+        metadata = manifest["metadata"]
+        key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
+        return self._cache.get(resource, key)
+
+    def _enqueue(self, resource: Resource, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
+        if resource is kinds.GATEWAY:
+            self._queue.add(key)
+            # Their number is reported; a thousand new gateways make it one write.
+            for runtime in self._cache.keys(kinds.RUNTIME):
+                self._queue.add_after(runtime, _SETTLE_SECONDS)
+        elif resource is kinds.RUNTIME:
+            # A mark as default that comes or goes concerns those that name no runtime.
+            for runtime in self._cache.keys(kinds.RUNTIME):
+                self._queue.add(runtime)
+            self._queue.add(key)
+            for gateway in self._cache.gateways_on(key.name, is_default=True):
+                self._queue.add(gateway)
+        else:
+            for gateway in self._cache.gateways_of(resource, manifest):
+                self._queue.add(gateway)
+
+
+def _matters(resource: Resource, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:
+    """Whether a change is one that a reconcile could see."""
+    report = _REPORTED.get(resource)
+    if report is None or before is None:
+        return True
+    return bool(report(before) != report(now))
+
+
+def _report_autoscaler(manifest: Mapping[str, Any]) -> Any:
+    """Leave out the metric values of the moment, which change all the time."""
+    status = manifest.get("status") or {}
+    conditions = [
+        (it.get("type"), it.get("status"), it.get("reason"))
+        for it in status.get("conditions") or ()
+    ]
+    return _identity(manifest), manifest.get("spec"), status.get("desiredReplicas"), conditions
+
+
+def _report_runtime(manifest: Mapping[str, Any]) -> Any:
+    """Leave out the status, which we write ourselves."""
+    return _identity(manifest), manifest.get("spec")
+
+
+def _identity(manifest: Mapping[str, Any]) -> Any:
+    metadata = manifest["metadata"]
+    names = ("uid", "labels", "annotations", "ownerReferences", "deletionTimestamp")
+    return [metadata.get(name) for name in names]
+
+
+_REPORTED: Final = {
+    kinds.AUTOSCALER: _report_autoscaler,
+    kinds.RUNTIME: _report_runtime,
+}

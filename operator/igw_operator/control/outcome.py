@@ -1,0 +1,91 @@
+"""What a reconcile came to: done, or when to come back. Waiting is a value, not an error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from igw_operator.errors import ApiError
+from igw_operator.judge.snapshot import ApplyFailure
+
+# Some causes end without an event that we would see: a quota is raised, a foreign object
+# goes. A young trouble is looked at often, an old one seldom.
+_SOONEST_SECONDS: Final = 10.0
+_LATEST_SECONDS: Final = 300.0
+_AGE_SHARE: Final = 0.25
+_FINAL_SECONDS: Final = 30.0
+
+
+class Result(StrEnum):
+    """How a reconcile ended; the label of its metric."""
+
+    DONE = "done"  # nothing to wait for
+    WAITING = "waiting"  # all is written, the world has yet to follow
+    REFUSED = "refused"  # the same request can only fail again until somebody acts
+    FAILED = "failed"  # worth another try
+    CRASHED = "crashed"  # a bug of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of one reconcile and what follows from it."""
+
+    result: Result = Result.DONE
+    again_seconds: float | None = None
+    """For DONE and WAITING: look again after so long. For the others: no sooner than that."""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether the key has to back off."""
+        return self.result in {Result.REFUSED, Result.FAILED, Result.CRASHED}
+
+
+def choose_outcome(
+    status: Mapping[str, Any], failures: Sequence[ApplyFailure], now: datetime
+) -> Outcome:
+    """The outcome of a reconcile that ended with this status and these failures."""
+    errors = [failure.error for failure in failures]
+    if any(_is_ending(error) for error in errors):
+        return Outcome()
+    retriable = [failure.error for failure in failures if not _is_final(failure)]
+    if retriable:
+        asked = [error.retry_after_seconds or 0.0 for error in retriable]
+        return Outcome(result=Result.FAILED, again_seconds=max(asked))
+    if errors:
+        return Outcome(result=Result.REFUSED, again_seconds=_FINAL_SECONDS)
+    ready = _find_condition(status, "Ready")
+    if ready.get("status") == "True":
+        return Outcome()
+    return Outcome(result=Result.WAITING, again_seconds=_choose_pause(ready, now))
+
+
+def outcome_of(error: ApiError) -> Outcome:
+    """The outcome of a reconcile that could not even report."""
+    if error.is_final:
+        return Outcome(result=Result.REFUSED, again_seconds=_FINAL_SECONDS)
+    return Outcome(result=Result.FAILED, again_seconds=error.retry_after_seconds or 0.0)
+
+
+def _is_final(failure: ApplyFailure) -> bool:
+    return failure.foreign or failure.error.is_final
+
+
+def _is_ending(error: ApiError) -> bool:
+    """Whether the namespace is going, and the gateway with it."""
+    return error.status == 403 and "being terminated" in str(error)  # noqa: PLR2004
+
+
+def _choose_pause(ready: Mapping[str, Any], now: datetime) -> float:
+    since = ready.get("lastTransitionTime")
+    if not since:
+        return _SOONEST_SECONDS
+    age = (now - datetime.fromisoformat(since)).total_seconds()
+    return min(max(age * _AGE_SHARE, _SOONEST_SECONDS), _LATEST_SECONDS)
+
+
+def _find_condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    conditions = status.get("conditions") or ()
+    return next((it for it in conditions if it.get("type") == kind), {})

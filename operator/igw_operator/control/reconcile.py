@@ -1,0 +1,213 @@
+"""One gateway, once: observe, parse, build, diff, apply, judge, report.
+
+The same code runs on create, edit, drift, restart and resync; it is told a key and nothing
+about what happened. Called by ``workers``; everything it reads comes from ``world``,
+everything it writes goes through ``act``, and what it decides itself is only when to come
+back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from igw_operator import kinds
+from igw_operator.act.apply import Applied, Applier
+from igw_operator.act.events import EventRecorder
+from igw_operator.act.prune import Pruner, find_unwanted
+from igw_operator.act.status import StatusWriter
+from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
+from igw_operator.control.outcome import Outcome, choose_outcome
+from igw_operator.errors import ApiError, IgwError, OwnedByOtherError, SpecError
+from igw_operator.judge.events import EventDraft, transitions
+from igw_operator.judge.snapshot import ApplyFailure, Snapshot
+from igw_operator.judge.status import judge
+from igw_operator.metrics import Metrics
+from igw_operator.plan.children import build_children
+from igw_operator.plan.diff import Reason
+from igw_operator.plan.inputs import Defaults, PlanInput
+from igw_operator.world.cache import Cache
+from igw_operator.world.capabilities import CapabilityWatch
+from igw_operator.world.gather import Observation, find_relatives, gather, observe
+from igw_operator.world.warning_events import WarningEvents
+
+_CONFLICT: Final = 409
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pass:
+    """What one reconcile has come to so far."""
+
+    observation: Observation
+    desired: list[Manifest] = field(default_factory=list)
+    failures: list[ApplyFailure] = field(default_factory=list)
+
+
+class Reconciler:
+    """Reconciles gateways."""
+
+    def __init__(
+        self,
+        *,
+        cache: Cache,
+        capabilities: CapabilityWatch,
+        warnings: WarningEvents,
+        applier: Applier,
+        pruner: Pruner,
+        statuses: StatusWriter,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        defaults: Defaults,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._cache = cache
+        self._capabilities = capabilities
+        self._warnings = warnings
+        self._applier = applier
+        self._pruner = pruner
+        self._statuses = statuses
+        self._recorder = recorder
+        self._metrics = metrics
+        self._defaults = defaults
+        self._now = now
+
+    async def __call__(self, key: ObjectKey) -> Outcome:
+        """Bring one gateway where it should be, as far as that goes now.
+
+        Raises:
+            ApiError: the status could not be written.
+        """
+        manifest = self._cache.get(kinds.GATEWAY, key)
+        if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+            # The garbage collector takes the children by their ownerReferences.
+            self._metrics.set_desired_replicas(key.namespace, key.name, None)
+            return Outcome()
+        run = _Pass(observation=observe(self._cache, manifest))
+        try:
+            await self._converge(key, run)
+        finally:
+            status = await self._report(key, run)
+        return choose_outcome(status, run.failures, self._now())
+
+    async def _converge(self, key: ObjectKey, run: _Pass) -> None:
+        gateway, runtime = run.observation.gateway, run.observation.runtime
+        if gateway is None or runtime is None or run.observation.spec_error is not None:
+            return  # what serves goes on serving
+        try:
+            run.desired = self._build(gateway, runtime)
+        except SpecError as error:
+            run.observation = Observation(
+                manifest=run.observation.manifest,
+                gateway=gateway,
+                runtime=runtime,
+                spec_error=error,
+            )
+            return
+        live = find_relatives(self._cache, key).children
+        unwanted = [
+            child
+            for child in find_unwanted(live.values(), run.desired, gateway.uid)
+            if self._capabilities.serves(kinds.child_resource(child))
+        ]
+        # An autoscaler goes before its Deployment gets a fixed number, or the two would fight.
+        first = [child for child in unwanted if child["kind"] == kinds.AUTOSCALER.kind]
+        await self._prune(first, run)
+        await self._apply(gateway, live, run)
+        await self._prune([child for child in unwanted if child not in first], run)
+
+    def _build(self, gateway: Gateway, runtime: Runtime) -> list[Manifest]:
+        return build_children(
+            PlanInput(
+                gateway=gateway,
+                runtime=runtime,
+                capabilities=self._capabilities.current,
+                defaults=self._defaults,
+            )
+        )
+
+    async def _apply(
+        self, gateway: Gateway, live: Mapping[tuple[str, str], Manifest], run: _Pass
+    ) -> None:
+        for child in run.desired:
+            kind, name = child["kind"], child["metadata"]["name"]
+            try:
+                applied = await self._applier.apply(
+                    child, live.get((kind, name)), owner=gateway, siblings=run.desired
+                )
+            except (ApiError, OwnedByOtherError) as error:
+                run.failures.append(_as_failure(kind, name, error))
+            else:
+                self._tell_drift(run.observation.manifest, applied)
+
+    async def _prune(self, unwanted: Sequence[Manifest], run: _Pass) -> None:
+        for child in unwanted:
+            try:
+                await self._pruner.delete(child)
+            except ApiError as error:
+                run.failures.append(_as_failure(child["kind"], child["metadata"]["name"], error))
+
+    def _tell_drift(self, manifest: Manifest, applied: Applied | None) -> None:
+        if applied is None or applied.diff.reason is not Reason.DRIFT:
+            return
+        paths = ", ".join(applied.diff.paths[:5])
+        note = f"{applied.kind} {applied.name} had been changed and was put right: {paths}"
+        draft = EventDraft(type="Normal", reason="DriftRepaired", note=note)
+        self._recorder.record(manifest, draft)
+
+    async def _report(self, key: ObjectKey, run: _Pass) -> dict[str, Any]:
+        manifest = run.observation.manifest
+        snapshot = await self._gather(key, run)
+        before = manifest.get("status") or {}
+        status = judge(snapshot, before, self._now())
+        if await self._statuses.write(kinds.GATEWAY, manifest, status):
+            for draft in transitions(before, status):
+                self._recorder.record(manifest, draft)
+        self._metrics.set_desired_replicas(key.namespace, key.name, _desired_replicas(snapshot))
+        return status
+
+    async def _gather(self, key: ObjectKey, run: _Pass) -> Snapshot:
+        relatives = find_relatives(self._cache, key)
+        deployments = [it for (kind, _), it in relatives.children.items() if kind == "Deployment"]
+        events: list[Manifest] = []
+        if not all(_is_available(deployment) for deployment in deployments):
+            events = await self._warnings.fetch(key.namespace, relatives.uids())
+        return gather(
+            run.observation,
+            relatives,
+            capabilities=self._capabilities.current,
+            desired=run.desired,
+            failures=run.failures,
+            events=events,
+        )
+
+
+def _as_failure(kind: str, name: str, error: IgwError) -> ApplyFailure:
+    if isinstance(error, ApiError):
+        _log.warning("Could not write", kind=kind, name=name, error=str(error))
+        return ApplyFailure(kind=kind, name=name, error=error)
+    refused = ApiError(str(error), status=_CONFLICT, reason="OwnedByOther")
+    return ApplyFailure(kind=kind, name=name, error=refused, foreign=True)
+
+
+def _is_available(deployment: Mapping[str, Any]) -> bool:
+    status = deployment.get("status") or {}
+    wanted = deployment["spec"].get("replicas", 1)
+    return bool(
+        status.get("observedGeneration") == deployment["metadata"].get("generation")
+        and status.get("availableReplicas", 0) >= wanted
+        and status.get("updatedReplicas", 0) >= wanted
+    )
+
+
+def _desired_replicas(snapshot: Snapshot) -> int | None:
+    """What the live Deployment is told to be, whoever told it."""
+    if snapshot.gateway is None:
+        return None
+    live = snapshot.children.get((kinds.DEPLOYMENT.kind, snapshot.gateway.child_name()))
+    return None if live is None else int(live["spec"].get("replicas", 1))

@@ -1,0 +1,140 @@
+"""kopf's part: it logs in, watches, answers the liveness probe; nothing else.
+
+Only ``@kopf.on.event`` handlers, which never write: every other kind of handler would add
+finalizers, annotations or patches of its own to the users' objects. Each event goes to
+``control.intake``. Besides ``running``, the only module that knows kopf.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import kopf
+
+from igw_operator import kinds
+from igw_operator.api.objects import Manifest
+from igw_operator.kinds import Resource
+from igw_operator.world.connection import Connection
+
+OnEvent = Callable[[Resource, str | None, Manifest], None]
+
+_MONITORING_GROUP: Final = "monitoring.coreos.com"
+_PATIENCE_SECONDS: Final = 600.0
+_LONGEST_BACKOFF_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """One number that tells whether the process still does its work."""
+
+    read: Callable[[], float]
+    most: float
+    """Above it the process is as good as dead."""
+
+
+class Backoffs:
+    """Delays between retries of kopf's own requests: ten minutes' worth, then it gives up.
+
+    kopf iterates this anew for each request, so it must be a class and not a generator.
+    When it gives up the process ends, and the kubelet starts a new one.
+    """
+
+    def __iter__(self) -> Iterator[float]:
+        delay, total = 0.5, 0.0
+        while total < _PATIENCE_SECONDS:
+            jittered = delay * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
+            yield jittered
+            total += jittered
+            delay = min(delay * 2, _LONGEST_BACKOFF_SECONDS)
+
+
+def build_registry(
+    *,
+    connection: Connection,
+    on_event: OnEvent,
+    on_crd: Callable[[], None],
+    probes: Mapping[str, Probe],
+) -> kopf.OperatorRegistry:
+    """Every handler that kopf calls."""
+    registry = kopf.OperatorRegistry()
+    _register_login(registry, connection)
+    for resource in kinds.WATCHED:
+        _register_watch(registry, resource, on_event)
+    _register_crds(registry, on_crd)
+    for name, probe in probes.items():
+        _register_probe(registry, name, probe)
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Settings of kopf; the reasons are in ``docs/adr``."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True  # the lease decides who is active
+    settings.posting.enabled = False  # events are ours to post
+    settings.queueing.worker_limit = None  # a limit below the number of objects stalls the start
+    settings.process.ultimate_exiting_timeout = 30
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.error_backoffs = Backoffs()
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.connect_timeout = 10
+    settings.watching.chunk_size = 500
+    for resource in kinds.WATCHED:
+        if resource.selector:
+            # On the server's side: filters of handlers would stream the whole cluster to us.
+            key = (resource.group, resource.version, resource.plural)
+            settings.watching.label_selectors[key] = resource.selector
+    return settings
+
+
+def _register_login(registry: kopf.OperatorRegistry, connection: Connection) -> None:
+    @kopf.on.login(registry=registry, id="login", retries=3)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        endpoint = connection.endpoint
+        return kopf.ConnectionInfo(
+            server=endpoint.server,
+            ca_path=endpoint.ca_file,
+            insecure=endpoint.insecure,
+            certificate_path=endpoint.certificate_file,
+            private_key_path=endpoint.key_file,
+            token=await connection.token(fresh=True),
+        )
+
+
+def _register_watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:
+    @kopf.on.event(
+        group=resource.group,
+        version=resource.version,
+        plural=resource.plural,
+        registry=registry,
+        id=resource.plural,
+    )
+    async def watch(event: Any, **_: Any) -> None:
+        on_event(resource, event["type"], dict(event["object"]))
+
+
+def _register_crds(registry: kopf.OperatorRegistry, on_crd: Callable[[], None]) -> None:
+    @kopf.on.event(
+        group="apiextensions.k8s.io",
+        version="v1",
+        plural="customresourcedefinitions",
+        registry=registry,
+        id="crds",
+    )
+    async def watch(event: Any, **_: Any) -> None:
+        if event["object"]["spec"]["group"] == _MONITORING_GROUP:
+            on_crd()
+
+
+def _register_probe(registry: kopf.OperatorRegistry, name: str, probe: Probe) -> None:
+    @kopf.on.probe(registry=registry, id=name)
+    async def answer(**_: Any) -> float:
+        value = probe.read()
+        if value > probe.most:
+            message = f"{name} is {value:.0f}, more than {probe.most:.0f}"
+            raise kopf.PermanentError(message)  # any other error would be retried
+        return round(value, 3)

@@ -1,0 +1,77 @@
+"""Could the children of one concern be written, and are they live as they were written?
+
+The first links of the chains behind Ready, ScalingReady, MonitoringReady and TelemetryReady.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from igw_operator.judge import prose
+from igw_operator.judge.finding import Finding
+from igw_operator.judge.reasons import Reason
+from igw_operator.judge.scene import Concern, Scene
+from igw_operator.judge.snapshot import ApplyFailure
+
+_FORBIDDEN: Final = 403
+_RANK: Final = (
+    Reason.FOREIGN_OBJECT,
+    Reason.APPLY_FORBIDDEN,
+    Reason.QUOTA_EXCEEDED,
+    Reason.APPLY_REJECTED,
+    Reason.APPLY_FAILED,
+)
+_USER = re.compile(r'User "([^"]+)" cannot')
+
+
+def check_children(scene: Scene, concern: Concern) -> Finding | None:
+    """What keeps the concern's children from being as they are asked for."""
+    return _check_failures(scene, concern) or _check_stale(scene, concern)
+
+
+def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
+    failures = sorted(
+        scene.failures_of(concern), key=lambda it: (_RANK.index(_reason(it)), it.kind, it.name)
+    )
+    if not failures:
+        return None
+    worst = failures[0]
+    reason, message = _reason(worst), prose.tidy(str(worst.error))
+    return Finding(
+        reason=reason,
+        # The message about a foreign object names it already.
+        text=message if worst.foreign else f"{worst.kind} {worst.name} was refused: {message}",
+        command=_command(reason, worst, scene.namespace),
+    )
+
+
+def _reason(failure: ApplyFailure) -> Reason:
+    if failure.foreign:
+        return Reason.FOREIGN_OBJECT
+    if "exceeded quota" in str(failure.error):
+        return Reason.QUOTA_EXCEEDED
+    if failure.error.status == _FORBIDDEN:
+        return Reason.APPLY_FORBIDDEN
+    return Reason.APPLY_REJECTED if failure.error.is_final else Reason.APPLY_FAILED
+
+
+def _command(reason: Reason, failure: ApplyFailure, namespace: str) -> str:
+    user = _USER.search(str(failure.error))
+    if reason is Reason.APPLY_FORBIDDEN and user is not None:
+        return f"kubectl auth can-i --list -n {namespace} --as={user[1]}"
+    if reason is Reason.QUOTA_EXCEEDED:
+        return f"kubectl describe resourcequota -n {namespace}"
+    return f"kubectl get {failure.kind.lower()} {failure.name} -n {namespace} -o yaml"
+
+
+def _check_stale(scene: Scene, concern: Concern) -> Finding | None:
+    stale = scene.stale_of(concern)
+    if not stale:
+        return None
+    kind, name = min(stale)
+    return Finding(
+        reason=Reason.APPLYING,
+        text=f"{kind} {name} is not yet as it is asked for",
+        command=f"kubectl get {kind.lower()} {name} -n {scene.namespace}",
+    )

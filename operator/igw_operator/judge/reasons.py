@@ -1,0 +1,174 @@
+"""Why a condition is as it is: every word that may stand in REASON, and how grave it is.
+
+One enum for all conditions of both kinds. The words are an interface: people put them into
+alerts and scripts, so a member may be added, but never renamed. The tables below say what
+follows from a reason; they are all that the other modules of this room know about it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+
+class Reason(StrEnum):
+    """One stable CamelCase word per cause."""
+
+    # As asked.
+    SERVING = "Serving"  # every replica that is asked for runs the asked revision and is ready
+    SCALED_TO_ZERO = "ScaledToZero"  # zero replicas are asked for, and there are none
+    PARTIAL_CAPACITY = "PartialCapacity"  # some replicas answer, fewer than asked for
+    ACCEPTED = "Accepted"  # a runtime's spec is valid
+    AUTOSCALING = "Autoscaling"  # the autoscaler reads its metrics and can scale
+    AT_MAX_REPLICAS = "AtMaxReplicas"  # the autoscaler works, but wants more than maxReplicas
+    FIXED_REPLICAS = "FixedReplicas"  # no autoscaler is asked for, and there is none
+    COLLECTOR_AVAILABLE = "CollectorAvailable"  # the managed collector runs
+    NOT_HELD = "NotHeld"  # no template change is waiting
+
+    # On the way: nothing is known to be wrong.
+    PROGRESSING = "Progressing"  # replicas of the asked revision are still starting
+    REPLICAS_STARTING = (
+        "ReplicasStarting"  # the revision is complete, replicas are added or replaced
+    )
+    SCALING = "Scaling"  # the number of replicas is not yet within the bounds that are asked for
+    APPLYING = "Applying"  # a child was not yet seen as it is asked for
+    DELETING = "Deleting"  # the gateway is being deleted
+    STARTING = "Starting"  # a child exists, its controller has not judged it yet
+
+    # Nobody knows.
+    NOT_VERIFIED = "NotVerified"  # the objects are there; their effect has not been proven
+    NO_DATA = "NoData"  # no SLO reading exists
+
+    # Chosen by the owner.
+    MONITORING_DISABLED = "MonitoringDisabled"  # spec.observability.metrics.enabled is false
+    TELEMETRY_DISABLED = "TelemetryDisabled"  # no spans, or no collector, are asked for
+
+    # The request itself.
+    INVALID_SPEC = "InvalidSpec"  # the spec cannot be done; the message has the field paths
+    RUNTIME_NOT_FOUND = "RuntimeNotFound"  # no such InferenceRuntime, or no default one
+    AMBIGUOUS_DEFAULT = "AmbiguousDefault"  # several runtimes are marked as the default one
+    INVALID_RUNTIME = "InvalidRuntime"  # the InferenceRuntime's spec cannot be done
+
+    # Writing the children.
+    FOREIGN_OBJECT = "ForeignObject"  # an object of a child's name belongs to somebody else
+    APPLY_FORBIDDEN = "ApplyForbidden"  # the API server does not let the operator write a child
+    APPLY_REJECTED = "ApplyRejected"  # the API server finds a child invalid
+    APPLY_FAILED = "ApplyFailed"  # a child could not be written; it is tried again
+
+    # The runtime's own last words (igw_runtime.errors), shown as it says them.
+    INVALID_SETTINGS = "InvalidSettings"  # exit 78
+    MODEL_NOT_FOUND = "ModelNotFound"  # exit 66, or the runtime is known not to carry it
+    MODEL_DIGEST_MISMATCH = "ModelDigestMismatch"  # exit 65
+    MODEL_LOAD_FAILED = "ModelLoadFailed"  # exit 70
+    GOLDEN_CHECK_FAILED = "GoldenCheckFailed"  # exit 70
+
+    # Pods, as the kubelet and the scheduler tell it.
+    OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
+    IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be had
+    CONTAINER_CONFIG_ERROR = "CreateContainerConfigError"  # a Secret, ConfigMap or user is wrong
+    CONTAINER_CANNOT_START = "ContainerCannotStart"  # the container runtime refuses to start it
+    CRASH_LOOP = "CrashLoop"  # a container exits and is started again
+    VOLUME_CLAIM_NOT_FOUND = "VolumeClaimNotFound"  # a pod names a claim that does not exist
+    VOLUME_CLAIM_UNBOUND = "VolumeClaimUnbound"  # a claim has no volume yet
+    VOLUME_MOUNT_FAILED = "VolumeMountFailed"  # a volume cannot be attached or mounted
+    POD_SECURITY_VIOLATION = "PodSecurityViolation"  # the namespace's Pod Security forbids it
+    QUOTA_EXCEEDED = "QuotaExceeded"  # a ResourceQuota leaves no room
+    POD_CREATION_FAILED = "PodCreationFailed"  # pods cannot be created for another reason
+    UNSCHEDULABLE = "Unschedulable"  # no node takes a pod
+    NODE_NOT_READY = "NodeNotReady"  # a pod's node does not answer
+    EVICTED = "Evicted"  # a pod was thrown off its node
+    PROBE_FAILING = "ProbeFailing"  # a container runs, and fails its probe
+
+    # The Deployment as a whole.
+    ROLLOUT_PAUSED = "RolloutPaused"  # somebody paused the Deployment
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"  # no progress, cause unknown
+
+    # The autoscaler, monitoring and telemetry.
+    AUTOSCALER_MISSING = "AutoscalerMissing"  # the autoscaler that is asked for does not exist
+    AUTOSCALER_LEFT_OVER = "AutoscalerLeftOver"  # an autoscaler that nobody asks for still acts
+    AUTOSCALER_OFF = "AutoscalerOff"  # somebody scaled to zero, which switches an autoscaler off
+    CANNOT_SCALE = "CannotScale"  # the autoscaler cannot read or set the replicas
+    METRICS_UNAVAILABLE = "MetricsUnavailable"  # the autoscaler gets no metrics
+    CUSTOM_METRICS_UNAVAILABLE = "CustomMetricsUnavailable"  # two targets need an absent API
+    PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
+
+
+SEVERITY: Final = (
+    # What the runtime says of itself is the cause; what others say of it is a symptom.
+    Reason.INVALID_SETTINGS,
+    Reason.MODEL_NOT_FOUND,
+    Reason.MODEL_DIGEST_MISMATCH,
+    Reason.MODEL_LOAD_FAILED,
+    Reason.GOLDEN_CHECK_FAILED,
+    Reason.OUT_OF_MEMORY,
+    # The container never ran.
+    Reason.IMAGE_PULL_FAILED,
+    Reason.CONTAINER_CONFIG_ERROR,
+    Reason.CONTAINER_CANNOT_START,
+    # It ran, and nobody knows why it ended.
+    Reason.CRASH_LOOP,
+    # The pod never started.
+    Reason.VOLUME_CLAIM_NOT_FOUND,
+    Reason.VOLUME_CLAIM_UNBOUND,
+    Reason.VOLUME_MOUNT_FAILED,
+    # The pod was never made. Fewer pods is better than broken ones.
+    Reason.POD_SECURITY_VIOLATION,
+    Reason.QUOTA_EXCEEDED,
+    Reason.POD_CREATION_FAILED,
+    Reason.UNSCHEDULABLE,
+    # It served once.
+    Reason.NODE_NOT_READY,
+    Reason.EVICTED,
+    Reason.PROBE_FAILING,
+    # Only when no pod says anything.
+    Reason.ROLLOUT_PAUSED,
+    Reason.PROGRESS_DEADLINE_EXCEEDED,
+)
+"""What a workload's diagnosis may say, worst first: the first one found is the reason."""
+
+RUNTIME_WORDS: Final = frozenset(
+    {
+        Reason.INVALID_SETTINGS,
+        Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_DIGEST_MISMATCH,
+        Reason.MODEL_LOAD_FAILED,
+        Reason.GOLDEN_CHECK_FAILED,
+    }
+)
+"""Reasons that the runtime writes into its termination message."""
+
+STALLED: Final = frozenset(
+    {
+        Reason.INVALID_SPEC,
+        Reason.RUNTIME_NOT_FOUND,
+        Reason.INVALID_RUNTIME,
+        Reason.FOREIGN_OBJECT,
+        Reason.APPLY_FORBIDDEN,
+        Reason.APPLY_REJECTED,
+        Reason.INVALID_SETTINGS,
+        Reason.MODEL_NOT_FOUND,
+        Reason.MODEL_DIGEST_MISMATCH,
+        Reason.AUTOSCALER_OFF,
+        Reason.ROLLOUT_PAUSED,
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+    }
+)
+"""Reasons that no waiting cures. A wrong image tag is not among them: a push may cure it, and
+the Deployment's own deadline ends the hope. Nor is a failed load, which may be one bad node."""
+
+WAITING: Final = frozenset(
+    {
+        Reason.PROGRESSING,
+        Reason.REPLICAS_STARTING,
+        Reason.SCALING,
+        Reason.APPLYING,
+        Reason.DELETING,
+        Reason.STARTING,
+    }
+)
+"""Reasons that need no eye and no event."""
+
+CHOSEN: Final = frozenset(
+    {Reason.SCALED_TO_ZERO, Reason.MONITORING_DISABLED, Reason.TELEMETRY_DISABLED}
+)
+"""Reasons that are as the owner asked, though the condition is False."""

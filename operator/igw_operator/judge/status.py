@@ -1,0 +1,174 @@
+"""The whole status of a gateway, from one Snapshot.
+
+``control.reconcile`` calls `judge` at the end of every pass and writes what it returns if it
+differs. The same snapshot, previous status and time give the same status, byte for byte, and
+a status judged twice is the status judged once.
+
+Ready, Reconciling and Stalled exclude each other and one of them is always True, so that
+kstatus (Current, InProgress, Failed) and a person read the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.api.status import (
+    Condition,
+    GatewayStatus,
+    ServedModel,
+    ServedRuntime,
+    SloStatus,
+    as_status,
+)
+from igw_operator.judge.conditions import ConditionType, build_conditions, is_trouble
+from igw_operator.judge.finding import Finding, Truth, Verdict
+from igw_operator.judge.reasons import Reason
+from igw_operator.judge.scene import Scene, build_scene
+from igw_operator.judge.serving import is_stalled, judge_available, judge_ready
+from igw_operator.judge.snapshot import Snapshot
+from igw_operator.judge.surroundings import (
+    judge_monitoring,
+    judge_objectives,
+    judge_rollout,
+    judge_scaling,
+    judge_telemetry,
+)
+
+# While Ready says that all is well, the first of these that is in trouble gives the REASON.
+_LOUDNESS: Final = (
+    ConditionType.READY,
+    ConditionType.SLO_MET,
+    ConditionType.ROLLOUT_HELD,
+    ConditionType.SCALING_READY,
+    ConditionType.MONITORING_READY,
+    ConditionType.TELEMETRY_READY,
+)
+
+
+def judge(
+    snapshot: Snapshot, previous_status: Mapping[str, Any] | None, now: datetime
+) -> dict[str, Any]:
+    """The complete new status, in the API server's own form."""
+    scene = build_scene(snapshot, now)
+    conditions = build_conditions(
+        _judge_all(scene),
+        previous=previous_status or {},
+        generation=scene.generation,
+        now=now,
+    )
+    loudest = _find_loudest(conditions)
+    server = scene.server
+    status = GatewayStatus(
+        observed_generation=scene.generation,
+        conditions=conditions,
+        reason=loudest.reason,
+        message=None if loudest.reason == Reason.SERVING else loudest.message,
+        replicas=server.replicas if server else 0,
+        ready_replicas=server.ready if server else 0,
+        updated_replicas=server.updated if server else 0,
+        readiness=f"{server.ready}/{server.wanted}" if server else "0/0",
+        selector=_selector(scene.child("Deployment")),
+        url=_url(scene.child("Service")),
+        model=_model(snapshot.gateway),
+        runtime=_runtime(snapshot),
+        slo=_objectives(snapshot.gateway),
+    )
+    return as_status(status)
+
+
+def _judge_all(scene: Scene) -> dict[ConditionType, Verdict]:
+    ready = judge_ready(scene)
+    verdicts = {
+        ConditionType.READY: ready,
+        ConditionType.AVAILABLE: judge_available(scene, ready),
+        ConditionType.ROLLOUT_HELD: judge_rollout(),
+        **_judge_surroundings(scene),
+    }
+    if ready.truth is not Truth.TRUE:
+        stalled = is_stalled(scene, ready)
+        kind = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+        verdicts[kind] = Verdict(truth=Truth.TRUE, finding=ready.finding)
+    return verdicts
+
+
+def _judge_surroundings(scene: Scene) -> dict[ConditionType, Verdict]:
+    gateway = scene.snapshot.gateway
+    if gateway is None:
+        # What is asked for is not known, so nothing can be compared with it.
+        text = "Not judged, because the spec is invalid"
+        unknown = Verdict(
+            truth=Truth.UNKNOWN, finding=Finding(reason=Reason.INVALID_SPEC, text=text)
+        )
+        return dict.fromkeys(
+            (
+                ConditionType.SCALING_READY,
+                ConditionType.MONITORING_READY,
+                ConditionType.TELEMETRY_READY,
+                ConditionType.SLO_MET,
+            ),
+            unknown,
+        )
+    return {
+        ConditionType.SCALING_READY: judge_scaling(scene, gateway),
+        ConditionType.MONITORING_READY: judge_monitoring(scene, gateway),
+        ConditionType.TELEMETRY_READY: judge_telemetry(scene, gateway),
+        ConditionType.SLO_MET: judge_objectives(gateway),
+    }
+
+
+def _find_loudest(conditions: tuple[Condition, ...]) -> Condition:
+    by_type = {condition.type: condition for condition in conditions}
+    ready = by_type[ConditionType.READY]
+    if ready.status != Truth.TRUE.value:
+        return ready
+    in_order = (by_type[kind] for kind in _LOUDNESS)
+    return next((it for it in in_order if is_trouble(it.type, it.status, it.reason)), ready)
+
+
+def _selector(deployment: Manifest | None) -> str | None:
+    if deployment is None:
+        return None
+    labels = deployment["spec"]["selector"].get("matchLabels") or {}
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def _url(service: Manifest | None) -> str | None:
+    """Short of the cluster's domain, which nobody tells; `.svc` resolves from every pod."""
+    if service is None:
+        return None
+    metadata, port = service["metadata"], service["spec"]["ports"][0]["port"]
+    return f"http://{metadata['name']}.{metadata['namespace']}.svc:{port}".removesuffix(":80")
+
+
+def _model(gateway: Gateway | None) -> ServedModel | None:
+    if gateway is None:
+        return None
+    model = gateway.spec.model
+    return ServedModel(name=model.name, version=model.version, uri=model.uri)
+
+
+def _runtime(snapshot: Snapshot) -> ServedRuntime | None:
+    runtime = snapshot.runtime
+    return None if runtime is None else ServedRuntime(name=runtime.name, image=runtime.spec.image)
+
+
+def _objectives(gateway: Gateway | None) -> tuple[SloStatus, ...]:
+    if gateway is None:
+        return ()
+    slo = gateway.spec.slo
+    return (
+        SloStatus(
+            name="availability",
+            objective=f"{slo.availability.objective:g}%",
+            window=slo.window.value,
+        ),
+        SloStatus(
+            name="latency",
+            objective=f"{slo.latency.objective:g}%",
+            threshold=slo.latency.threshold,
+            window=slo.window.value,
+        ),
+    )

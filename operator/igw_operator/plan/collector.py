@@ -1,0 +1,140 @@
+"""The managed collector: one pod a gateway between the runtime and the trace backend.
+
+One replica, because the decision on a trace needs all its spans in one place. It changes by
+surge: the new one is ready before the old one goes, and the old one decides what it holds
+before it exits, so a change of its configuration loses no spans.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from igw_operator import conventions
+from igw_operator.api.gateway import CollectorMode, GatewaySpec
+from igw_operator.api.objects import Manifest
+from igw_operator.conventions import COMPONENT_COLLECTOR
+from igw_operator.plan.collector_config import render_collector_config
+from igw_operator.plan.hashing import build_digest
+from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.labels import build_labels, build_metadata, build_selector
+from igw_operator.plan.network_policy import build_collector_policy
+from igw_operator.plan.security import build_container_security, build_pod_security
+from igw_operator.plan.service_account import build_service_account
+
+_SUFFIX: Final = "collector"
+_PORTS: Final = (
+    ("otlp-grpc", conventions.PORT_OTLP_GRPC),
+    ("otlp-http", conventions.PORT_OTLP_HTTP),
+    (conventions.PORT_NAME_METRICS, conventions.PORT_COLLECTOR_METRICS),
+)
+_RESOURCES: Final = {
+    "requests": {"cpu": "50m", "memory": "128Mi"},
+    "limits": {"memory": "512Mi"},
+}
+# Four fifths of the limit: Go collects harder before the memory limiter has to refuse spans.
+_GO_MEMORY_LIMIT: Final = "410MiB"
+
+
+def wants_collector(spec: GatewaySpec) -> bool:
+    """Whether the operator runs a collector for this gateway."""
+    observability = spec.observability
+    return observability.tracing.enabled and observability.collector.mode is CollectorMode.MANAGED
+
+
+def build_collector(inputs: PlanInput) -> list[Manifest]:
+    """All the objects of the collector, or none."""
+    if not wants_collector(inputs.gateway.spec):
+        return []
+    policy = build_collector_policy(inputs)
+    return [
+        build_service_account(inputs, COMPONENT_COLLECTOR, _SUFFIX),
+        _build_config(inputs),
+        _build_service(inputs),
+        *([policy] if policy else []),
+        _build_deployment(inputs),
+    ]
+
+
+def _build_config(inputs: PlanInput) -> Manifest:
+    text = render_collector_config(inputs.gateway)
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "data": {conventions.COLLECTOR_CONFIG_FILE: text},
+    }
+
+
+def _build_service(inputs: PlanInput) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "spec": {
+            "type": "ClusterIP",
+            "selector": build_selector(inputs.gateway, COMPONENT_COLLECTOR),
+            "ports": [
+                {"name": name, "port": port, "protocol": "TCP", "targetPort": name}
+                for name, port in _PORTS
+            ],
+        },
+    }
+
+
+def _build_deployment(inputs: PlanInput) -> Manifest:
+    gateway = inputs.gateway
+    name = gateway.child_name(_SUFFIX)
+    digest = build_digest(render_collector_config(gateway))
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": build_metadata(gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "spec": {
+            "replicas": 1,
+            "selector": {"matchLabels": build_selector(gateway, COMPONENT_COLLECTOR)},
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
+            "revisionHistoryLimit": 2,
+            "template": {
+                "metadata": {
+                    "labels": build_labels(gateway, COMPONENT_COLLECTOR),
+                    # The collector reads its configuration once: a change has to start a new one.
+                    "annotations": {conventions.ANNOTATION_CONFIG_HASH: digest},
+                },
+                "spec": {
+                    "serviceAccountName": name,
+                    "automountServiceAccountToken": False,
+                    "enableServiceLinks": False,
+                    "securityContext": build_pod_security(),
+                    "imagePullSecrets": [
+                        {"name": secret} for secret in inputs.runtime.spec.image_pull_secrets
+                    ],
+                    "containers": [_build_container(inputs)],
+                    "volumes": [{"name": "config", "configMap": {"name": name}}],
+                },
+            },
+        },
+    }
+
+
+def _build_container(inputs: PlanInput) -> dict[str, Any]:
+    path = f"{conventions.COLLECTOR_CONFIG_DIR}/{conventions.COLLECTOR_CONFIG_FILE}"
+    ports = (*_PORTS, ("health", conventions.PORT_COLLECTOR_HEALTH))
+    probe = {"httpGet": {"path": "/", "port": "health"}, "timeoutSeconds": 2}
+    return {
+        "name": conventions.CONTAINER_COLLECTOR,
+        "image": inputs.runtime.spec.collector_image,
+        "imagePullPolicy": inputs.runtime.spec.image_pull_policy,
+        "args": [f"--config={path}"],
+        "env": [{"name": "GOMEMLIMIT", "value": _GO_MEMORY_LIMIT}],
+        "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
+        "resources": {kind: dict(values) for kind, values in _RESOURCES.items()},
+        "readinessProbe": probe | {"periodSeconds": 5},
+        "livenessProbe": probe | {"periodSeconds": 10, "failureThreshold": 6},
+        "securityContext": build_container_security(),
+        "volumeMounts": [
+            {"name": "config", "mountPath": conventions.COLLECTOR_CONFIG_DIR, "readOnly": True}
+        ],
+    }

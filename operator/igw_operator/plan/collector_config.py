@@ -1,0 +1,129 @@
+"""The managed collector's own configuration, as a document.
+
+Component names are those of 0.155 (``otlp_grpc``, not ``otlp``). Three parts that such
+pipelines often have are left out, each for a reason:
+
+- ``k8s_attributes`` needs the right to read pods in the cluster, which nothing in a user's
+  namespace should have. The runtime knows its pod, node and namespace and says so itself.
+- ``span_metrics``: the runtime measures every request itself, unsampled; a second set of
+  latencies with other buckets would only be taken for the first.
+- a ``latency`` policy with the SLO's threshold: it would put the threshold into this
+  configuration, and an SLO edit would restart the collector. The runtime has the threshold
+  among its live settings and marks a slow request's span with ``inference.slow``.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Final
+
+import yaml
+
+from igw_operator import conventions
+from igw_operator.api.fields import parse_duration
+from igw_operator.api.objects import Gateway
+
+SLOW_ATTRIBUTE: Final = "inference.slow"
+
+# Spans of one trace arrive within the runtime's export interval (5 s) and its batch's age.
+_EXPORT_SECONDS: Final = 6
+# A trace is about 7 spans of 1 KiB: 20 000 of them stay below half the memory limit.
+_TRACES_IN_MEMORY: Final = 20_000
+# Ten times the traces in memory, so that a late span follows what was decided.
+_DECISIONS_IN_MEMORY: Final = 200_000
+
+
+def render_collector_config(gateway: Gateway) -> str:
+    """The configuration as YAML text."""
+    return yaml.safe_dump(build_collector_config(gateway), sort_keys=False)
+
+
+def build_collector_config(gateway: Gateway) -> dict[str, Any]:
+    """Receive, limit memory, judge whole traces, batch, send."""
+    exporters = _build_exporters(gateway)
+    return {
+        "extensions": {"health_check": {"endpoint": _listen(conventions.PORT_COLLECTOR_HEALTH)}},
+        "receivers": {
+            "otlp": {
+                "protocols": {
+                    "grpc": {"endpoint": _listen(conventions.PORT_OTLP_GRPC)},
+                    "http": {"endpoint": _listen(conventions.PORT_OTLP_HTTP)},
+                }
+            }
+        },
+        "processors": {
+            "memory_limiter": {
+                "check_interval": "1s",
+                "limit_percentage": 80,
+                "spike_limit_percentage": 20,
+            },
+            "tail_sampling": _build_sampling(gateway),
+            "batch": {},
+        },
+        "exporters": exporters,
+        "service": {
+            "extensions": ["health_check"],
+            "telemetry": {"metrics": {"readers": [_build_own_metrics()]}},
+            "pipelines": {
+                "traces": {
+                    "receivers": ["otlp"],
+                    "processors": ["memory_limiter", "tail_sampling", "batch"],
+                    "exporters": list(exporters),
+                }
+            },
+        },
+    }
+
+
+def _build_sampling(gateway: Gateway) -> dict[str, Any]:
+    longest_request = ceil(parse_duration(gateway.spec.serving.timeout))
+    percent = gateway.spec.observability.tracing.sampling_percent
+    return {
+        # A caller's trace has its root elsewhere: wait for as long as a request may take.
+        "decision_wait": f"{longest_request + _EXPORT_SECONDS}s",
+        "decision_wait_after_root_received": f"{_EXPORT_SECONDS}s",
+        "num_traces": _TRACES_IN_MEMORY,
+        "decision_cache": {
+            "sampled_cache_size": _DECISIONS_IN_MEMORY,
+            "non_sampled_cache_size": _DECISIONS_IN_MEMORY,
+        },
+        # A trace is kept when any of these says so.
+        "policies": [
+            {
+                "name": "errors",
+                "type": "status_code",
+                "status_code": {"status_codes": ["ERROR"]},
+            },
+            {
+                "name": "slow",
+                "type": "boolean_attribute",
+                "boolean_attribute": {"key": SLOW_ATTRIBUTE, "value": True},
+            },
+            {
+                "name": "share",
+                "type": "probabilistic",
+                "probabilistic": {"sampling_percentage": percent},
+            },
+        ],
+    }
+
+
+def _build_exporters(gateway: Gateway) -> dict[str, Any]:
+    endpoint = gateway.spec.observability.tracing.endpoint
+    if endpoint is None:
+        # Nowhere to send them: print each kept span in one line with its trace id, so that a
+        # request can still be followed from its log line. (`detailed` is a screenful a span,
+        # `basic` only counts.) It costs a log line a span, of sampled traces only.
+        return {"debug": {"verbosity": "normal"}}
+    # host:port is plain text within the cluster; https://host:port is TLS with the system's CAs.
+    insecure = not endpoint.startswith("https://")
+    return {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": insecure}}}
+
+
+def _build_own_metrics() -> dict[str, Any]:
+    address = {"host": "0.0.0.0", "port": conventions.PORT_COLLECTOR_METRICS}  # noqa: S104 - a pod's own address is not known here
+    return {"pull": {"exporter": {"prometheus": address}}}
+
+
+def _listen(port: int) -> str:
+    return f"0.0.0.0:{port}"

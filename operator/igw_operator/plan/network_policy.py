@@ -1,0 +1,103 @@
+"""The NetworkPolicies: nothing else can talk to the pods, and telemetry still flows.
+
+Probes need no rule: traffic from the node that a pod runs on is always allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from igw_operator import conventions
+from igw_operator.api.gateway import CollectorMode
+from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.conventions import COMPONENT_COLLECTOR, COMPONENT_RUNTIME
+from igw_operator.plan.endpoints import parse_grpc_port, parse_http_port
+from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.labels import build_metadata, build_selector
+
+Rules = list[dict[str, Any]]
+
+
+def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
+    """The policy of the runtime's pods, or None where policies are off."""
+    policy = inputs.gateway.spec.network_policy
+    if not policy.enabled:
+        return None
+    ingress = [
+        _build_rule("from", policy.allow_from, conventions.PORT_HTTP),
+        _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
+    ]
+    egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]
+    return _build_policy(inputs, COMPONENT_RUNTIME, "", ingress, egress)
+
+
+def build_collector_policy(inputs: PlanInput) -> Manifest | None:
+    """The policy of the managed collector's pod, or None where policies are off."""
+    gateway = inputs.gateway
+    if not gateway.spec.network_policy.enabled:
+        return None
+    senders = [_build_pods_peer(gateway, COMPONENT_RUNTIME)]
+    ingress = [
+        _build_rule("from", senders, conventions.PORT_OTLP_GRPC, conventions.PORT_OTLP_HTTP),
+        _build_rule("from", _build_scrapers(inputs), conventions.PORT_COLLECTOR_METRICS),
+    ]
+    egress = [_build_dns_rule()]
+    endpoint = gateway.spec.observability.tracing.endpoint
+    if endpoint:
+        egress.append(_build_rule("to", (), parse_grpc_port(endpoint)))
+    return _build_policy(inputs, COMPONENT_COLLECTOR, "collector", ingress, egress)
+
+
+def _build_policy(
+    inputs: PlanInput, component: str, suffix: str, ingress: Rules, egress: Rules
+) -> Manifest:
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": build_metadata(inputs.gateway, component, suffix),
+        "spec": {
+            "podSelector": {"matchLabels": build_selector(inputs.gateway, component)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": ingress,
+            "egress": egress,
+        },
+    }
+
+
+def _build_telemetry_rules(gateway: Gateway) -> Rules:
+    collector = gateway.spec.observability.collector
+    if collector.mode is CollectorMode.MANAGED:
+        peers = [_build_pods_peer(gateway, COMPONENT_COLLECTOR)]
+        return [_build_rule("to", peers, conventions.PORT_OTLP_HTTP)]
+    if collector.endpoint:
+        # A name cannot be a peer, and its address may change: the port is all that is known.
+        return [_build_rule("to", (), parse_http_port(collector.endpoint))]
+    return []
+
+
+def _build_dns_rule() -> dict[str, Any]:
+    # To anywhere: the resolver may be a pod, a node-local cache or the node itself.
+    return {"ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]}
+
+
+def _build_rule(side: str, peers: Sequence[dict[str, Any]], *ports: int) -> dict[str, Any]:
+    # No peers means everybody, and then the key has to be absent.
+    rule: dict[str, Any] = {side: list(peers)} if peers else {}
+    return rule | {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
+
+
+def _build_scrapers(inputs: PlanInput) -> list[dict[str, Any]]:
+    namespaces = inputs.defaults.monitoring_namespaces
+    if not namespaces:
+        return []
+    expression = {
+        "key": "kubernetes.io/metadata.name",
+        "operator": "In",
+        "values": list(namespaces),
+    }
+    return [{"namespaceSelector": {"matchExpressions": [expression]}}]
+
+
+def _build_pods_peer(gateway: Gateway, component: str) -> dict[str, Any]:
+    return {"podSelector": {"matchLabels": build_selector(gateway, component)}}

@@ -1,0 +1,31 @@
+"""Removal of what says nothing, so that an apply which changes nothing writes nothing.
+
+``subjects: []`` and its like bump the resourceVersion on each apply
+(github.com/kubernetes/kubernetes/issues/131175). Yet some empties speak: an empty selector
+matches everything where none matches nothing, and ``- {}`` in a policy's ingress allows all.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+_SPEAKING_EMPTIES: Final = frozenset(
+    {"emptyDir", "labelSelector", "namespaceSelector", "podSelector"}
+)
+
+
+def prune(value: Any) -> Any:
+    """A copy without None, ``{}`` and ``[]`` as values of fields."""
+    if isinstance(value, dict):
+        pruned = ((key, prune(item)) for key, item in value.items())
+        return {key: item for key, item in pruned if not _is_silent(key, item)}
+    if isinstance(value, list | tuple):
+        # Elements stay, whatever they are: their number and order mean something.
+        return [prune(item) for item in value]
+    return value
+
+
+def _is_silent(key: str, value: Any) -> bool:
+    if value is None or value == []:
+        return True
+    return value == {} and key not in _SPEAKING_EMPTIES

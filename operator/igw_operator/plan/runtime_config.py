@@ -1,0 +1,134 @@
+"""The runtime's settings file: the contract between operator and runtime, as data.
+
+Its schema is ``igw_runtime.settings``; neither package imports the other, tests on both sides
+pin it. What stands under ``live`` is read again while the runtime runs; everything else is
+``static`` and its hash rolls the pods. Two rules follow:
+
+- whatever an SLO touches stands under ``live``: an SLO edit restarts no pod;
+- a new static key may only be written where it differs from the runtime's own default, or an
+  operator upgrade would restart every pod of the fleet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+from igw_operator import conventions
+from igw_operator.api.fields import parse_duration, parse_quantity
+from igw_operator.api.gateway import CollectorMode, GatewaySpec
+from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.conventions import COMPONENT_RUNTIME
+from igw_operator.plan.hashing import build_digest
+from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.labels import build_metadata
+
+_PVC_SCHEME: Final = "pvc://"
+
+
+def parse_claim(uri: str | None) -> tuple[str, str] | None:
+    """Claim and path of a ``pvc://CLAIM/PATH``; None for any other model."""
+    if uri is None or not uri.startswith(_PVC_SCHEME):
+        return None
+    claim, _, path = uri.removeprefix(_PVC_SCHEME).partition("/")
+    return claim, path
+
+
+def build_settings(gateway: Gateway) -> dict[str, Any]:
+    """The settings as a document."""
+    return build_static_settings(gateway) | {"live": build_live_settings(gateway.spec)}
+
+
+def build_static_settings(gateway: Gateway) -> dict[str, Any]:
+    """The part that the runtime reads once, at its start."""
+    spec = gateway.spec
+    return {
+        "schemaVersion": 1,
+        "gateway": {"namespace": gateway.namespace, "name": gateway.name},
+        "model": {
+            "name": spec.model.name,
+            "version": spec.model.version,
+            "uri": _locate_model(spec),
+            "sha256": spec.model.sha256 or "",
+            "precision": spec.model.precision,
+        },
+        "server": {
+            "port": conventions.PORT_HTTP,
+            "metricsPort": conventions.PORT_METRICS,
+        },
+        "serving": {
+            "timeoutSeconds": _number(parse_duration(spec.serving.timeout)),
+            "maxQueue": spec.serving.max_queue,
+            "maxBatch": spec.serving.max_batch,
+            "drainSeconds": _number(parse_duration(spec.serving.drain)),
+            "maxBodyBytes": int(parse_quantity(spec.serving.max_body_bytes)),
+            "maxPixels": spec.serving.max_pixels,
+        },
+        "telemetry": {"otlpEndpoint": _locate_collector(gateway)},
+    }
+
+
+def build_live_settings(spec: GatewaySpec) -> dict[str, Any]:
+    """The part that the runtime follows while it runs."""
+    tracing = spec.observability.tracing
+    mode = spec.observability.collector.mode
+    threshold = spec.slo.latency.threshold_seconds
+    slow = parse_duration(tracing.slow_threshold) if tracing.slow_threshold else threshold
+    # A managed collector decides by the whole trace, so it has to see all of them.
+    percent = 100.0 if mode is CollectorMode.MANAGED else tracing.sampling_percent
+    return {
+        "logging": {"level": spec.observability.logging.level},
+        "tracing": {
+            # Not in the endpoint: that one is static, and switching traces off restarts nothing.
+            "enabled": tracing.enabled and mode is not CollectorMode.DISABLED,
+            "samplingPercent": _number(Decimal(str(percent))),
+            "slowThresholdSeconds": _number(slow),
+        },
+        "metrics": {
+            # Without a bucket at the threshold, the latency objective has no data.
+            "latencyBucketsSeconds": [_number(threshold)],
+            "maxPredictionClasses": spec.observability.metrics.max_prediction_classes,
+        },
+    }
+
+
+def build_runtime_config(inputs: PlanInput) -> Manifest:
+    """The ConfigMap that is mounted into the pods."""
+    text = json.dumps(build_settings(inputs.gateway), indent=2) + "\n"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": build_metadata(inputs.gateway, COMPONENT_RUNTIME, "config"),
+        "data": {conventions.CONFIG_FILE: text},
+    }
+
+
+def hash_static(gateway: Gateway) -> str:
+    """Digest of the static part; on the pod template, a change of it rolls the pods."""
+    return build_digest(build_static_settings(gateway))
+
+
+def hash_live(settings: Mapping[str, Any]) -> str:
+    """Digest of the live part, as the runtime reports it once it follows it."""
+    return build_digest(settings["live"])
+
+
+def _locate_model(spec: GatewaySpec) -> str:
+    claim = parse_claim(spec.model.uri)
+    if claim is None:
+        return spec.model.uri or ""
+    return f"file://{conventions.MODEL_DIR}/{claim[1]}".rstrip("/")
+
+
+def _locate_collector(gateway: Gateway) -> str:
+    collector = gateway.spec.observability.collector
+    if collector.mode is CollectorMode.MANAGED:
+        return f"http://{gateway.child_name('collector')}:{conventions.PORT_OTLP_HTTP}"
+    # The API refuses an endpoint in mode Disabled and its absence in mode External.
+    return collector.endpoint or ""
+
+
+def _number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)

@@ -1,0 +1,16 @@
+"""Names of the recorded series, for the rules here and for whoever reads or draws them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENTS_TOTAL: Final = "igw:slo_events_total:rate5m"
+EVENTS_BAD: Final = "igw:slo_events_bad:rate5m"
+BUDGET_REMAINING: Final = "igw:slo_error_budget_remaining:ratio"
+OBJECTIVE: Final = "igw:slo_objective:ratio"
+COVERAGE: Final = "igw:slo_window_coverage:ratio"
+
+
+def ratio_name(window: str) -> str:
+    """Name of the record of the error ratio over a window."""
+    return f"igw:slo_errors_per_event:ratio_rate{window}"

@@ -1,0 +1,125 @@
+"""The two objectives of a gateway as data: what counts, what is bad, how much may be bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from igw_operator import conventions
+from igw_operator.api.gateway import Slo
+from igw_operator.api.objects import Gateway
+from igw_operator.plan.slo.names import EVENTS_TOTAL
+from igw_operator.plan.slo.promql import render_le, render_number, render_selector
+
+_RATE_WINDOW: Final = "5m"
+_ENDPOINTS: Final = f'endpoint=~"{conventions.ENDPOINT_PATTERN}"'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One objective of one gateway, ready to be written into rules."""
+
+    name: str
+    labels: Mapping[str, str]
+    """The labels of its records: whose it is, which it is, and what it was defined as."""
+    target: Decimal
+    """Share of good events, 0 to 1."""
+    total: str
+    """PromQL: events a second."""
+    bad: str
+    """PromQL: bad events a second."""
+
+    @property
+    def budget(self) -> str:
+        """Share of events that may be bad, as PromQL writes it."""
+        return render_number(1 - self.target)
+
+    def record(self, name: str) -> str:
+        """Selector of one of this objective's recorded series."""
+        return render_selector(name, self.labels)
+
+
+def build_identity(gateway: Gateway) -> dict[str, str]:
+    """The labels that say whose a series is; scraping puts them there (ServiceMonitor)."""
+    return {"namespace": gateway.namespace, "gateway": gateway.name}
+
+
+def build_objectives(gateway: Gateway) -> tuple[Objective, ...]:
+    """Availability and latency."""
+    identity = build_identity(gateway)
+    return (
+        _build_availability(identity, gateway.spec.slo),
+        _build_latency(identity, gateway.spec.slo),
+    )
+
+
+def render_bucket(gateway: Gateway) -> str:
+    """The bucket that the latency objective is measured by."""
+    le = render_le(gateway.spec.slo.latency.threshold_seconds)
+    metric = f"{conventions.METRIC_DURATION}_bucket"
+    return render_selector(metric, build_identity(gateway), f'le="{le}"')
+
+
+def _build_availability(identity: Mapping[str, str], slo: Slo) -> Objective:
+    # Client errors (also quota and cancelled requests) are neither good nor bad. Shed and
+    # timed-out requests are 5xx.
+    labels = {**identity, "slo": "availability"}
+    metric = conventions.METRIC_REQUESTS
+    total = render_selector(metric, identity, _ENDPOINTS, 'status!="4xx"')
+    failed = render_selector(metric, identity, _ENDPOINTS, 'status="5xx"')
+    return Objective(
+        name="availability",
+        labels=labels,
+        target=_read_target(slo.availability.objective),
+        total=f"sum(rate({total}[{_RATE_WINDOW}]))",
+        # Where no request ever failed there is no such series: no errors, not no data.
+        bad=f"sum(rate({failed}[{_RATE_WINDOW}])) or 0 * {_render_recorded_total(labels)}",
+    )
+
+
+def _build_latency(identity: Mapping[str, str], slo: Slo) -> Objective:
+    threshold = slo.latency.threshold_seconds
+    # With another threshold it is another measure: the budget starts anew with it.
+    labels = {**identity, "slo": "latency", "threshold": render_number(threshold)}
+    only = (_ENDPOINTS, 'status="2xx"')  # a fast failure must not look like a good answer
+    counter = render_selector(f"{conventions.METRIC_DURATION}_count", identity, *only)
+    le = f'le="{render_le(threshold)}"'
+    bucket = render_selector(f"{conventions.METRIC_DURATION}_bucket", identity, *only, le)
+    fast = _render_whole_rate(bucket, bucket=bucket, counter=counter)
+    return Objective(
+        name="latency",
+        labels=labels,
+        target=_read_target(slo.latency.objective),
+        total=_render_whole_rate(counter, bucket=bucket, counter=counter),
+        # No filler: a missing bucket is no data, and must never read as "all fast".
+        bad=f"clamp_min({_render_recorded_total(labels)} - {fast}, 0)",
+    )
+
+
+def _render_recorded_total(labels: Mapping[str, str]) -> str:
+    # Recorded just before, in the same group. The sum drops its labels: with them, `or` would
+    # return both of its sides and `-` would find no partner.
+    return f"sum({render_selector(EVENTS_TOTAL, labels)})"
+
+
+def _render_whole_rate(series: str, *, bucket: str, counter: str) -> str:
+    """The rate of those series whose bucket is as old, within the window, as their counter.
+
+    A new threshold gives running pods a new bucket, one pod after the other. Until it has been
+    there for a whole window, its rate falls short of the counter's, and the difference would
+    read as slow requests: every SLO edit would page.
+    """
+    seen, wanted = (f"count_over_time({each}[{_RATE_WINDOW}])" for each in (bucket, counter))
+    rate = f"rate({series}[{_RATE_WINDOW}])"
+    return f"sum({rate} and ignoring(le) ({seen} == ignoring(le) {wanted}))"
+
+
+def _read_target(percent: float) -> Decimal:
+    # Through its text: 99.95 means what it says, not the double next to it.
+    return Decimal(str(percent)) / 100
+
+
+def _render_rate(selector: str) -> str:
+    return f"sum(rate({selector}[{_RATE_WINDOW}]))"

@@ -1,0 +1,250 @@
+"""The composition root of ``run``: makes every part, starts it, and ends it in order.
+
+Called by ``__main__`` with settings, clocks and randomness. The order of the start matters:
+lease, capabilities, a LIST of everything, and only then watches and workers, so that no
+gateway is judged by half a view of the world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import kopf
+import structlog
+from prometheus_client import start_http_server
+
+from igw_operator import __version__, handlers
+from igw_operator.act.apply import Applier
+from igw_operator.act.events import EventRecorder
+from igw_operator.act.prune import Pruner
+from igw_operator.act.status import StatusWriter
+from igw_operator.api.objects import Manifest, ObjectKey
+from igw_operator.control.intake import Intake
+from igw_operator.control.lease import Lease, LeaseSettings
+from igw_operator.control.reconcile import Reconciler
+from igw_operator.control.runtimes import RuntimeReconciler
+from igw_operator.control.work_queue import WorkQueue
+from igw_operator.control.workers import Workers
+from igw_operator.handlers import Probe
+from igw_operator.kinds import Resource
+from igw_operator.metrics import Metrics
+from igw_operator.settings import Settings
+from igw_operator.world.cache import Cache
+from igw_operator.world.capabilities import CapabilityWatch
+from igw_operator.world.client import ApiClient
+from igw_operator.world.connection import Connection, find_connection
+from igw_operator.world.resync import Resync
+from igw_operator.world.warning_events import WarningEvents
+
+_STOP_SECONDS: Final = 5.0
+_LAG_SECONDS: Final = 0.5
+_MOST_LAG_SECONDS: Final = 10.0
+_MOST_QUEUE_SECONDS: Final = 600.0
+_RESYNC_MARGIN: Final = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a process gets from outside, and a test replaces."""
+
+    environment: Mapping[str, str]
+    now: Callable[[], datetime]
+    clock: Callable[[], float]
+    random: Callable[[], float]
+
+
+class Operator:
+    """All parts of one operator process."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        connection: Connection,
+        api: ApiClient,
+        metrics: Metrics,
+        surroundings: Surroundings,
+    ) -> None:
+        clock, random, now = surroundings.clock, surroundings.random, surroundings.now
+        self._settings = settings
+        self._connection = connection
+        self._clock = clock
+        self._lag_seconds = 0.0
+        self.cache = Cache()
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, random=random)
+        self.intake = Intake(cache=self.cache, queue=self.queue)
+        self.capabilities = CapabilityWatch(
+            api=api,
+            interval_seconds=settings.capabilities_seconds,
+            on_change=lambda _: self.intake.enqueue_all(),
+        )
+        self.resync = Resync(
+            api=api,
+            cache=self.cache,
+            metrics=metrics,
+            interval_seconds=settings.resync_seconds,
+            clock=clock,
+            random=random,
+            on_found=lambda resource, gateways: self.intake.found(
+                resource, gateways, spread=settings.resync_seconds / 2
+            ),
+        )
+        self.recorder = EventRecorder(
+            api=api, metrics=metrics, instance=_identify(settings), now=now, clock=clock
+        )
+        statuses = StatusWriter(api=api, remember=self.cache.put, metrics=metrics)
+        self.workers = Workers(
+            queue=self.queue,
+            gateways=Reconciler(
+                cache=self.cache,
+                capabilities=self.capabilities,
+                warnings=WarningEvents(api=api, clock=clock),
+                applier=Applier(api=api, remember=self.cache.put, metrics=metrics),
+                pruner=Pruner(api=api, forget=self.cache.remove, metrics=metrics),
+                statuses=statuses,
+                recorder=self.recorder,
+                metrics=metrics,
+                defaults=settings.defaults,
+                now=now,
+            ),
+            runtimes=RuntimeReconciler(cache=self.cache, statuses=statuses, now=now),
+            metrics=metrics,
+            clock=clock,
+            count=settings.workers,
+        )
+        self._export(metrics)
+
+    async def run(self, lease: Lease | None) -> None:
+        """Work until a signal comes, or something fails for good."""
+        async with asyncio.TaskGroup() as group:
+            background = [group.create_task(lease.keep(), name="lease")] if lease else []
+            await self.capabilities.refresh()
+            await self.resync.prime()
+            self.intake.enqueue_all()
+            _log.info("Listed everything", objects=self.cache.count())
+            parts = {
+                "workers": self.workers.run,
+                "resync": self.resync.run,
+                "capabilities": self.capabilities.run,
+                "events": self.recorder.run,
+                "lag": self._measure_lag,
+            }
+            background += [group.create_task(run(), name=name) for name, run in parts.items()]
+            await self._watch()
+            await self.workers.stop(_STOP_SECONDS)
+            for task in background:
+                task.cancel()
+
+    async def _watch(self) -> None:
+        """Run kopf until SIGTERM or SIGINT."""
+        port = self._settings.health_port
+        await kopf.operator(
+            registry=handlers.build_registry(
+                connection=self._connection,
+                on_event=self._take,
+                on_crd=self.capabilities.hint,
+                probes=self._probes(),
+            ),
+            settings=handlers.build_settings(),
+            standalone=True,
+            clusterwide=True,
+            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
+        )
+
+    def _take(self, resource: Resource, event: str | None, manifest: Manifest) -> None:
+        self.intake.take(resource, event, manifest, self.resync)
+
+    def _probes(self) -> dict[str, Probe]:
+        most_resync = self._settings.resync_seconds * _RESYNC_MARGIN
+        return {
+            "queue_seconds": Probe(read=self.queue.oldest_seconds, most=_MOST_QUEUE_SECONDS),
+            "resync_seconds": Probe(read=self.resync.oldest_seconds, most=most_resync),
+            "lag_seconds": Probe(read=lambda: self._lag_seconds, most=_MOST_LAG_SECONDS),
+        }
+
+    async def _measure_lag(self) -> None:
+        """Keep the lag of the event loop, fading, so that a short hiccup is still seen."""
+        while True:
+            before = self._clock()
+            await asyncio.sleep(_LAG_SECONDS)
+            lag = self._clock() - before - _LAG_SECONDS
+            self._lag_seconds = max(lag, self._lag_seconds * 0.9, 0.0)
+
+    def _export(self, metrics: Metrics) -> None:
+        metrics.gauge("queue_depth", "Keys that wait for a worker.", self.queue.depth)
+        metrics.gauge(
+            "queue_oldest_seconds", "How long the oldest key waits.", self.queue.oldest_seconds
+        )
+        metrics.gauge("resync_age_seconds", "Age of the oldest LIST.", self.resync.oldest_seconds)
+        metrics.gauge("cached_objects", "Objects in the cache.", self.cache.count)
+        metrics.gauge(
+            "loop_lag_seconds", "Recent lag of the event loop.", lambda: self._lag_seconds
+        )
+
+
+async def run_operator(
+    settings: Settings, kubeconfig: str | None, surroundings: Surroundings
+) -> None:
+    """Run until a signal comes.
+
+    Raises:
+        ConnectionUnknownError: there is no cluster to connect to.
+        LeaseLostError: another operator is active now.
+    """
+    connection = await find_connection(kubeconfig, surroundings.environment, surroundings.clock)
+    metrics = Metrics()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    api = ApiClient(
+        connection,
+        user_agent=f"igw-operator/{__version__}",
+        timeout_seconds=settings.request_timeout_seconds,
+        count_error=lambda method, status: metrics.api_errors.labels(method, str(status)).inc(),
+    )
+    async with api:
+        _log.info("Started", version=__version__, server=connection.endpoint.server)
+        operator = Operator(
+            settings=settings,
+            connection=connection,
+            api=api,
+            metrics=metrics,
+            surroundings=surroundings,
+        )
+        lease = _build_lease(settings, api, surroundings) if settings.lease else None
+        if lease is not None:
+            await lease.acquire()
+        try:
+            await operator.run(lease)
+        except* Exception as group:
+            raise _first(group) from group
+        finally:
+            if lease is not None:
+                await lease.release()
+
+
+def _build_lease(settings: Settings, api: ApiClient, surroundings: Surroundings) -> Lease:
+    return Lease(
+        api=api,
+        settings=LeaseSettings(namespace=settings.namespace, identity=_identify(settings)),
+        clock=surroundings.clock,
+        now=surroundings.now,
+    )
+
+
+def _identify(settings: Settings) -> str:
+    return settings.identity or f"{socket.gethostname()}-{os.getpid()}"
+
+
+def _first(error: BaseException) -> BaseException:
+    """The first real error in nested groups: that is what people need to read."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

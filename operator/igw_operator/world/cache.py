@@ -1,0 +1,237 @@
+"""What the cluster holds, as far as it concerns us: the operator's only view of the world.
+
+Watches, LISTs and the answers to our own writes all end here; a reconcile reads nothing
+else. Each object is kept packed (without ``managedFields``), because thousands of gateways
+have tens of thousands of objects, and each reader gets a copy of its own.
+
+Versions only grow: an older copy of an object never replaces a newer one, and a deletion
+leaves a tombstone so that a late answer cannot raise the dead. Resource versions compare as
+numbers (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions).
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from igw_operator import conventions, kinds
+from igw_operator.api.objects import Manifest, ObjectKey
+from igw_operator.kinds import Resource
+
+_TOMBSTONES: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CacheKey:
+    """Kind, namespace and name; a kind has one row in the table, so it names the API too."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    version: int
+    uid: str
+    gateways: frozenset[ObjectKey]
+    packed: bytes
+
+    def unpack(self) -> Manifest:
+        return dict(json.loads(zlib.decompress(self.packed)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Discrepancies:
+    """What a LIST showed and no watch had told."""
+
+    appeared: int = 0
+    changed: int = 0
+    vanished: int = 0
+    affected: frozenset[ObjectKey] = frozenset()
+
+
+class Cache:
+    """Objects by kind, namespace and name, and by the gateway that they belong to."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, dict[CacheKey, _Entry]] = defaultdict(dict)
+        self._by_gateway: dict[ObjectKey, set[CacheKey]] = defaultdict(set)
+        self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
+        self._runtime_names: dict[ObjectKey, str] = {}
+        self._tombstones: dict[CacheKey, int] = {}
+
+    def put(self, resource: Resource, manifest: Mapping[str, Any]) -> bool:
+        """Keep the object if it is news; say whether it was."""
+        key = key_of(resource, manifest)
+        version = version_of(manifest)
+        known = self._entries[resource.kind].get(key)
+        if version <= max(known.version if known else 0, self._tombstones.get(key, 0)):
+            return False
+        if known:
+            self._unlink(key, known)
+        entry = _Entry(
+            version=version,
+            uid=manifest["metadata"].get("uid", ""),
+            gateways=gateways_of(resource, manifest),
+            packed=_pack(manifest),
+        )
+        self._entries[resource.kind][key] = entry
+        for gateway in entry.gateways:
+            self._by_gateway[gateway].add(key)
+        if resource is kinds.GATEWAY:
+            gateway = ObjectKey(key.namespace, key.name)
+            self._gateway_by_label[label_key(gateway)] = gateway
+            reference = (manifest.get("spec") or {}).get("runtimeRef") or {}
+            self._runtime_names[gateway] = reference.get("name") or ""
+        return True
+
+    def remove(self, resource: Resource, manifest: Mapping[str, Any]) -> bool:
+        """Forget an object that was deleted (or left the selector), unless a newer one is known."""
+        key = key_of(resource, manifest)
+        return self._bury(key, version_of(manifest))
+
+    def replace(
+        self, resource: Resource, items: Iterable[Mapping[str, Any]], list_version: int
+    ) -> Discrepancies:
+        """Make a kind what a LIST at that version showed."""
+        before = self._entries[resource.kind]
+        affected: set[ObjectKey] = set()
+        listed: set[CacheKey] = set()
+        appeared = changed = 0
+        for manifest in items:
+            key = key_of(resource, manifest)
+            listed.add(key)
+            was_known = key in before
+            if self.put(resource, manifest):
+                appeared += not was_known
+                changed += was_known
+                affected |= before[key].gateways
+        # What is absent but newer than the list came after it.
+        vanished = [
+            key
+            for key, entry in before.items()
+            if key not in listed and entry.version <= list_version
+        ]
+        for key in vanished:
+            affected |= before[key].gateways
+            self._bury(key, list_version)
+        return Discrepancies(
+            appeared=appeared,
+            changed=changed,
+            vanished=len(vanished),
+            affected=frozenset(affected),
+        )
+
+    def drop_kind(self, resource: Resource) -> None:
+        """Forget every object of a kind whose API is gone."""
+        for key, entry in self._entries.pop(resource.kind, {}).items():
+            self._unlink(key, entry)
+
+    def get(self, resource: Resource, key: ObjectKey) -> Manifest | None:
+        """Return a copy of one object."""
+        entry = self._entries[resource.kind].get(CacheKey(resource.kind, key.namespace, key.name))
+        return entry.unpack() if entry else None
+
+    def keys(self, resource: Resource) -> list[ObjectKey]:
+        """Where the objects of a kind are."""
+        return [ObjectKey(key.namespace, key.name) for key in self._entries[resource.kind]]
+
+    def all(self, resource: Resource) -> list[Manifest]:
+        """Return copies of every object of a kind; for the few kinds with few objects."""
+        return [entry.unpack() for entry in self._entries[resource.kind].values()]
+
+    def of_gateway(self, gateway: ObjectKey) -> list[Manifest]:
+        """Return copies of a gateway's children, pods and replica sets, by kind and name."""
+        return [
+            self._entries[key.kind][key].unpack()
+            for key in sorted(self._by_gateway.get(label_key(gateway), ()))
+        ]
+
+    def gateways_named(self, labels: Iterable[ObjectKey]) -> list[ObjectKey]:
+        """The gateways that exist among those that labels name."""
+        return [
+            self._gateway_by_label[label] for label in labels if label in self._gateway_by_label
+        ]
+
+    def gateways_of(self, resource: Resource, manifest: Mapping[str, Any]) -> list[ObjectKey]:
+        """The gateways that exist and that an object concerns."""
+        return self.gateways_named(gateways_of(resource, manifest))
+
+    def gateways_on(self, runtime: str, *, is_default: bool) -> list[ObjectKey]:
+        """The gateways that name a runtime, and with a default those that name none."""
+        names = {runtime, ""} if is_default else {runtime}
+        return [gateway for gateway, name in self._runtime_names.items() if name in names]
+
+    def count(self) -> int:
+        """How many objects are kept."""
+        return sum(len(entries) for entries in self._entries.values())
+
+    def _bury(self, key: CacheKey, version: int) -> bool:
+        known = self._entries[key.kind].get(key)
+        if known is None or known.version > version:
+            return False
+        del self._entries[key.kind][key]
+        self._unlink(key, known)
+        if key.kind == kinds.GATEWAY.kind:
+            gateway = ObjectKey(key.namespace, key.name)
+            self._gateway_by_label.pop(label_key(gateway), None)
+            self._runtime_names.pop(gateway, None)
+        self._tombstones.pop(key, None)  # to the end: oldest first
+        self._tombstones[key] = version
+        while len(self._tombstones) > _TOMBSTONES:
+            del self._tombstones[next(iter(self._tombstones))]
+        return True
+
+    def _unlink(self, key: CacheKey, entry: _Entry) -> None:
+        for gateway in entry.gateways:
+            siblings = self._by_gateway[gateway]
+            siblings.discard(key)
+            if not siblings:
+                del self._by_gateway[gateway]
+
+
+def key_of(resource: Resource, manifest: Mapping[str, Any]) -> CacheKey:
+    """Where an object is kept."""
+    metadata = manifest["metadata"]
+    return CacheKey(resource.kind, metadata.get("namespace") or "", metadata["name"])
+
+
+def version_of(manifest: Mapping[str, Any]) -> int:
+    """The object's resource version as a number."""
+    return int(manifest["metadata"].get("resourceVersion") or 0)
+
+
+def label_key(gateway: ObjectKey) -> ObjectKey:
+    """The gateway as its children's label names it (a label's value holds 63 characters)."""
+    return ObjectKey(gateway.namespace, conventions.child_name(gateway.name))
+
+
+def gateways_of(resource: Resource, manifest: Mapping[str, Any]) -> frozenset[ObjectKey]:
+    """The gateways that an object concerns, by label and by owner, as `label_key` names them.
+
+    Both, because either may have been stripped from a child that must be repaired.
+    """
+    if resource in kinds.OWN:
+        return frozenset()
+    metadata = manifest["metadata"]
+    namespace = metadata.get("namespace") or ""
+    names = {
+        conventions.child_name(owner["name"])
+        for owner in metadata.get("ownerReferences") or ()
+        if owner.get("kind") == conventions.GATEWAY_KIND
+        and str(owner.get("apiVersion", "")).startswith(f"{conventions.GROUP}/")
+    }
+    if label := (metadata.get("labels") or {}).get(conventions.LABEL_GATEWAY):
+        names.add(label)
+    return frozenset(ObjectKey(namespace, name) for name in names)
+
+
+def _pack(manifest: Mapping[str, Any]) -> bytes:
+    metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
+    text = json.dumps({**manifest, "metadata": metadata}, separators=(",", ":"))
+    return zlib.compress(text.encode(), level=1)

@@ -1,0 +1,163 @@
+"""Reads from the cache what one reconcile needs, and resolves which runtime serves.
+
+Called by ``control.reconcile``: `observe` before anything is built, `gather` after
+everything is written, so that the judgement sees the answers to our own writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from igw_operator import conventions, kinds
+from igw_operator.api.objects import (
+    Gateway,
+    Manifest,
+    ObjectKey,
+    Runtime,
+    is_default_runtime,
+    parse_gateway,
+    parse_runtime,
+)
+from igw_operator.errors import FieldError, SpecError
+from igw_operator.judge.snapshot import ApplyFailure, Snapshot
+from igw_operator.plan.inputs import Capabilities
+from igw_operator.world.cache import Cache
+
+_RUNTIME_FIELD = "spec.runtimeRef"
+_RUNTIME_NAME_FIELD = "spec.runtimeRef.name"
+_MODEL_FIELD = "spec.model.name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What is asked, as far as it can be understood."""
+
+    manifest: Manifest
+    gateway: Gateway | None = None
+    runtime: Runtime | None = None
+    spec_error: SpecError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relatives:
+    """What is there of one gateway."""
+
+    children: Mapping[tuple[str, str], Manifest] = field(default_factory=dict)
+    pods: Sequence[Manifest] = ()
+    replica_sets: Sequence[Manifest] = ()
+
+    def uids(self) -> set[str]:
+        """Identities of all of them."""
+        relatives = [*self.children.values(), *self.pods, *self.replica_sets]
+        return {manifest["metadata"].get("uid", "") for manifest in relatives}
+
+
+def observe(cache: Cache, manifest: Manifest) -> Observation:
+    """Parse a gateway and find its runtime; what is wrong with either is in the answer."""
+    gateway: Gateway | None = None
+    runtime: Runtime | None = None
+    try:
+        gateway = parse_gateway(manifest)
+        runtime = resolve_runtime(gateway, cache.all(kinds.RUNTIME))
+        check_model(gateway, runtime)
+    except SpecError as error:
+        return Observation(manifest=manifest, gateway=gateway, runtime=runtime, spec_error=error)
+    return Observation(manifest=manifest, gateway=gateway, runtime=runtime)
+
+
+def find_relatives(cache: Cache, key: ObjectKey) -> Relatives:
+    """Children, pods and replica sets of a gateway."""
+    by_kind: dict[str, list[Manifest]] = {}
+    for manifest in cache.of_gateway(key):
+        by_kind.setdefault(manifest["kind"], []).append(manifest)
+    children = {
+        (kind, manifest["metadata"]["name"]): manifest
+        for kind, manifests in by_kind.items()
+        if kind in kinds.CHILD_BY_KIND
+        for manifest in manifests
+    }
+    return Relatives(
+        children=children,
+        pods=by_kind.get(kinds.POD.kind, ()),
+        replica_sets=by_kind.get(kinds.REPLICA_SET.kind, ()),
+    )
+
+
+def gather(
+    observation: Observation,
+    relatives: Relatives,
+    *,
+    capabilities: Capabilities,
+    desired: Sequence[Manifest],
+    failures: Sequence[ApplyFailure],
+    events: Sequence[Manifest],
+) -> Snapshot:
+    """Everything that the judgement may look at."""
+    return Snapshot(
+        manifest=observation.manifest,
+        gateway=observation.gateway,
+        runtime=observation.runtime,
+        spec_error=observation.spec_error,
+        desired=desired,
+        children=relatives.children,
+        replica_sets=relatives.replica_sets,
+        pods=relatives.pods,
+        events=events,
+        capabilities=capabilities,
+        failures=failures,
+    )
+
+
+def resolve_runtime(gateway: Gateway, runtimes: Sequence[Mapping[str, Any]]) -> Runtime:
+    """The runtime that a gateway names, or the one that is marked as default.
+
+    Raises:
+        SpecError: on ``spec.runtimeRef``: there is none, more than one, or it is invalid.
+    """
+    names = sorted(manifest["metadata"]["name"] for manifest in runtimes)
+    known = f"there are: {', '.join(names)}" if names else "there is none at all"
+    if gateway.spec.runtime_ref is not None:
+        wanted = gateway.spec.runtime_ref.name
+        found = [it for it in runtimes if it["metadata"]["name"] == wanted]
+        if not found:
+            raise _error(_RUNTIME_NAME_FIELD, f"no InferenceRuntime {wanted!r}; {known}")
+        return _parse(found[0])
+    defaults = [it for it in runtimes if is_default_runtime(it)]
+    mark = f'annotated {conventions.ANNOTATION_DEFAULT_RUNTIME}: "true"'
+    if not defaults:
+        raise _error(_RUNTIME_FIELD, f"is required: no InferenceRuntime is {mark}; {known}")
+    if len(defaults) > 1:
+        several = ", ".join(sorted(it["metadata"]["name"] for it in defaults))
+        message = f"is required: several InferenceRuntimes are {mark}: {several}"
+        raise _error(_RUNTIME_FIELD, message)
+    return _parse(defaults[0])
+
+
+def check_model(gateway: Gateway, runtime: Runtime) -> None:
+    """Refuse a model that the runtime's image is known not to carry.
+
+    Raises:
+        SpecError: on ``spec.model.name``, with the names that are known.
+    """
+    model, carried = gateway.spec.model, runtime.spec.models
+    if model.uri is None and carried and model.name not in carried:
+        raise _error(
+            _MODEL_FIELD,
+            f"InferenceRuntime {runtime.name!r} has no model {model.name!r}; "
+            f"it has: {', '.join(sorted(carried))}",
+        )
+
+
+def _parse(manifest: Mapping[str, Any]) -> Runtime:
+    try:
+        return parse_runtime(manifest)
+    except SpecError as error:
+        name = manifest["metadata"]["name"]
+        message = f"InferenceRuntime {name!r} is invalid: {error}"
+        raise _error(_RUNTIME_FIELD, message) from error
+
+
+def _error(path: str, message: str) -> SpecError:
+    return SpecError([FieldError(path, message)])

@@ -1,0 +1,138 @@
+"""LISTs each kind anew and makes the cache equal to it: at start, now and then, after a gap.
+
+kopf's watches list again after a gap, but never say what vanished in it, so this is the
+only way to learn of a missed deletion. What a later LIST finds that no watch had told is
+counted: the number should stay at zero.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+from igw_operator import kinds
+from igw_operator.api.objects import ObjectKey
+from igw_operator.errors import ApiError
+from igw_operator.kinds import Resource
+from igw_operator.metrics import Metrics
+from igw_operator.world.cache import Cache, Discrepancies
+from igw_operator.world.client import ApiClient
+
+_JITTER: Final = 0.1
+_GRACE_SECONDS: Final = 2.0
+_RETRY_SECONDS: Final = 5.0
+_NOT_SERVED: Final = 404
+_FORBIDDEN: Final = 403
+
+_log = structlog.get_logger(__name__)
+
+
+class Resync:
+    """The schedule of LISTs, one line per kind."""
+
+    def __init__(
+        self,
+        *,
+        api: ApiClient,
+        cache: Cache,
+        metrics: Metrics,
+        interval_seconds: float,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        on_found: Callable[[Resource, Sequence[ObjectKey]], None],
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._metrics = metrics
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._random = random
+        self._on_found = on_found
+        self._done_at: dict[Resource, float] = {}
+        self._hints = {resource: asyncio.Event() for resource in kinds.WATCHED}
+
+    async def prime(self) -> None:
+        """Fill the cache; returns when every kind has been listed, however long that takes."""
+        async with asyncio.TaskGroup() as group:
+            for resource in kinds.WATCHED:
+                group.create_task(self._prime(resource), name=f"prime {resource.plural}")
+
+    async def run(self) -> None:
+        """List every kind again and again, each with its own jitter."""
+        async with asyncio.TaskGroup() as group:
+            for resource in kinds.WATCHED:
+                group.create_task(self._repeat(resource), name=f"resync {resource.plural}")
+
+    def hint(self, resource: Resource) -> None:
+        """Ask for a LIST soon: the watch of this kind had a gap."""
+        self._hints[resource].set()
+
+    def oldest_seconds(self) -> float:
+        """Time since the kind that waits longest was last listed."""
+        now = self._clock()
+        return max((now - done for done in self._done_at.values()), default=0.0)
+
+    async def _prime(self, resource: Resource) -> None:
+        while True:
+            try:
+                await self._list(resource)
+            except ApiError as error:
+                if error.status == _FORBIDDEN:
+                    # Blind for one kind, not for all: each child is then looked up by name.
+                    _log.warning("Not allowed to list", kind=resource.kind, error=str(error))
+                    return
+                _log.warning("Could not list", kind=resource.kind, error=str(error))
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                return
+
+    async def _repeat(self, resource: Resource) -> None:
+        hint = self._hints[resource]
+        pause = self._next_pause()
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    await hint.wait()
+            except TimeoutError:
+                pass
+            hint.clear()
+            pause = self._next_pause()
+            try:
+                found = await self._list(resource, grace_seconds=_GRACE_SECONDS)
+            except ApiError as error:
+                _log.warning("Could not list", kind=resource.kind, error=str(error))
+                pause = min(pause, _RETRY_SECONDS * (1 + self._random()))
+                continue
+            self._report(resource, found)
+
+    async def _list(self, resource: Resource, grace_seconds: float = 0.0) -> Discrepancies:
+        try:
+            listing = await self._api.fetch_all(resource)
+        except ApiError as error:
+            if not (resource.optional and error.status == _NOT_SERVED):
+                raise
+            self._cache.drop_kind(resource)
+            self._done_at[resource] = self._clock()
+            return Discrepancies()
+        # What is on its way through the watch right now is no discrepancy.
+        await asyncio.sleep(grace_seconds)
+        self._done_at[resource] = self._clock()
+        return self._cache.replace(resource, listing.items, listing.resource_version)
+
+    def _report(self, resource: Resource, found: Discrepancies) -> None:
+        counts = {
+            "appeared": found.appeared,
+            "changed": found.changed,
+            "vanished": found.vanished,
+        }
+        for what, count in counts.items():
+            self._metrics.resync_discrepancies.labels(resource.kind, what).inc(count)
+        if any(counts.values()):
+            _log.warning("Found what no watch had told", kind=resource.kind, **counts)
+        self._on_found(resource, self._cache.gateways_named(found.affected))
+
+    def _next_pause(self) -> float:
+        return self._interval_seconds * (1 + _JITTER * (2 * self._random() - 1))

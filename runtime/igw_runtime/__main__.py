@@ -1,0 +1,135 @@
+"""The command line: `serve`, `export`, `validate`; and how the process reports why it ends.
+
+Heavy libraries are imported inside the commands, after SIGTERM is handled: as process 1 of a
+container an unhandled SIGTERM is ignored, and a pod that dies during start-up would linger.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from igw_runtime.errors import StartupError
+from igw_runtime.settings import Environment, load_settings, read_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(arguments: "Sequence[str] | None" = None) -> None:
+    """Run one command and end the process with its exit code."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    environment = read_environment(os.environ)
+    options = _parse_arguments(arguments, environment)
+    try:
+        code = int(options.run(options, environment))
+    except StartupError as error:
+        report_failure(error, environment.termination_log)
+        code = error.exit_code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Worker and loader threads may be inside C++ code; interpreter shutdown under them can crash,
+    # and everything that had to be finished or flushed has been.
+    os._exit(code)
+
+
+def report_failure(error: StartupError, termination_log: Path) -> None:
+    """Say why the process ends: to the log, and to Kubernetes for the operator to show."""
+    import structlog  # noqa: PLC0415
+
+    from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
+
+    message = " ".join(str(error).split())
+    configure_logs("info", sys.stderr)
+    structlog.get_logger().critical("startup_failed", reason=error.reason, error=message)
+    try:
+        # "r+" does not create: the kubelet made the file, and elsewhere there should be none.
+        with termination_log.open("r+") as stream:
+            stream.truncate()
+            stream.write(f"{error.reason}: {message}\n")
+    except OSError:
+        # Outside Kubernetes; the log line has said it.
+        return
+
+
+def _serve(options: argparse.Namespace, environment: Environment) -> int:
+    import asyncio  # noqa: PLC0415
+    from dataclasses import replace  # noqa: PLC0415
+
+    from igw_runtime.serving.server import ModelServer  # noqa: PLC0415
+    from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
+
+    loaded = load_settings(options.config)
+    gate = configure_logs(loaded.settings.live.logging.level)
+    environment = replace(environment, config_path=options.config)
+
+    async def live() -> StartupError | None:
+        return await ModelServer(loaded, environment, gate).run()
+
+    failure = asyncio.run(live())
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _validate(options: argparse.Namespace, _environment: Environment) -> int:
+    loaded = load_settings(options.config)
+    print(f"{options.config}: valid; live settings hash {loaded.live_hash}")
+    return 0
+
+
+def _export(options: argparse.Namespace, _environment: Environment) -> int:
+    from igw_runtime.models.export import ExportOrder, export_model  # noqa: PLC0415
+    from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
+
+    configure_logs("info", sys.stderr)
+    order = ExportOrder(
+        name=options.model,
+        architecture=options.architecture or options.model,
+        version=options.version,
+        precision=options.precision,
+        output=options.output,
+        formats=options.formats.split(","),
+        allow_random_weights=options.allow_random_weights,
+        seed=options.seed,
+    )
+    manifest = export_model(order)
+    print(f"{options.output / manifest.name}: {manifest.precision}, weights {manifest.weights}")
+    return 0
+
+
+def _parse_arguments(
+    arguments: "Sequence[str] | None", environment: Environment
+) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="igw_runtime", description="Image-classification server.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    serve = commands.add_parser("serve", help="serve the model that the settings name")
+    serve.set_defaults(run=_serve)
+    validate = commands.add_parser("validate", help="check a settings file")
+    validate.set_defaults(run=_validate)
+    for command in (serve, validate):
+        command.add_argument("--config", type=Path, default=environment.config_path)
+    _add_export(commands.add_parser("export", help="make a model package (needs torch)"))
+    return parser.parse_args(arguments)
+
+
+def _add_export(export: argparse.ArgumentParser) -> None:
+    export.set_defaults(run=_export)
+    export.add_argument("--model", required=True, help="name of the package, and by default of")
+    export.add_argument("--architecture", default="", help="the architecture in the registry")
+    export.add_argument("--version", default="1", help="version that the package states")
+    export.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    export.add_argument("--formats", default="openvino", help="openvino, torch, or both: a,b")
+    export.add_argument("--output", type=Path, required=True, help="folder to put the package in")
+    export.add_argument("--seed", type=int, default=0, help="seed of random weights")
+    export.add_argument(
+        "--allow-random-weights",
+        action="store_true",
+        help="export an untrained network if trained weights cannot be had",
+    )
+
+
+if __name__ == "__main__":
+    main()

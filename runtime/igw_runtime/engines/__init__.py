@@ -1,0 +1,1 @@
+"""What runs a network: one protocol, an OpenVINO and a torch implementation."""

@@ -1,0 +1,1 @@
+"""What is served: packages on disk, labels, preprocessing, and how packages are made."""

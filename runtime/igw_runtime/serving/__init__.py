@@ -1,0 +1,1 @@
+"""Work between the event loop and the engine: queue, workers, deadlines, life cycle."""

@@ -1,0 +1,158 @@
+"""From settings to a warm, checked model.
+
+Everything here runs in one thread, before the process is ready, one step after the other. That is
+deliberate: OpenVINO deadlocks the whole process when its first inferences happen in several
+threads at once; one serial inference on each session makes it safe (docs/runtime.md).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import structlog
+
+from igw_runtime.engines.choice import choose_engine, open_engine
+from igw_runtime.engines.protocol import Engine, EngineOptions, Session
+from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError, RequestError
+from igw_runtime.models.artifact import ModelPackage, locate_package, read_package, verify_digest
+from igw_runtime.models.decoding import ImageDecoder
+from igw_runtime.models.golden import check_golden
+from igw_runtime.models.preprocessing import Preprocessor, Tensor
+from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.cpu import CpuBudget
+from igw_runtime.settings import ModelSettings, ServingSettings
+from igw_runtime.telemetry import names
+
+_DRAFT_FACTOR: Final = 2
+_STATM: Final = Path("/proc/self/statm")
+_PAGE_BYTES: Final = 4096
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A model whose sessions are warm and whose golden answer was right."""
+
+    served: ServedModel
+    sessions: Sequence[Session]
+    decoder: ImageDecoder
+    preprocessor: Preprocessor
+
+
+def load_model(
+    model: ModelSettings, serving: ServingSettings, models_root: Path, budget: CpuBudget
+) -> LoadedModel:
+    """Find, verify, compile, warm and check the model."""
+    before = _read_resident_bytes()
+    package = read_package(locate_package(model, models_root))
+    chosen = choose_engine(model.engine, package)
+    verify_digest(package, model.sha256, chosen)
+    side = package.manifest.preprocessing.crop
+    workers = serving.workers or budget.threads
+    options = EngineOptions(
+        precision=resolve_precision(model.precision, package.manifest.precision),
+        threads=max(workers, budget.threads),
+        streams=workers,
+        pin_threads=not budget.limited,
+        max_batch=serving.max_batch,
+        side=side,
+    )
+    engine = open_engine(chosen, package, options)
+    sessions = [engine.open_session() for _ in range(workers)]
+    decoder = ImageDecoder(
+        serving.max_pixels, draft_side=package.manifest.preprocessing.resize * _DRAFT_FACTOR
+    )
+    preprocessor = Preprocessor(package.manifest.preprocessing)
+    golden = _read_golden(package, decoder, preprocessor)
+    classes = [_warm(session, engine, package, golden) for session in sessions]
+    served = _describe(model, package, engine, classes[0], memory=_read_resident_bytes() - before)
+    _announce(served, workers)
+    return LoadedModel(served=served, sessions=sessions, decoder=decoder, preprocessor=preprocessor)
+
+
+def resolve_precision(asked: str, packaged: str) -> str:
+    """Return what to compute in: `auto` is the package's own; int8 is a property of weights."""
+    if asked in {"auto", packaged}:
+        return packaged
+    if "int8" in {asked, packaged}:
+        message = (
+            f"model.precision is {asked}, but the package's weights are {packaged}; "
+            "int8 needs a quantised package, and such a package runs only in int8"
+        )
+        raise ModelLoadFailedError(message)
+    return asked
+
+
+def _read_golden(
+    package: ModelPackage, decoder: ImageDecoder, preprocessor: Preprocessor
+) -> Tensor:
+    try:
+        image = decoder.decode(decoder.open(package.read_golden_image()))
+    except RequestError as error:
+        message = f"{package.location}: the golden image is unusable: {error}"
+        raise GoldenCheckFailedError(message) from error
+    return preprocessor(image)
+
+
+def _warm(session: Session, engine: Engine, package: ModelPackage, golden: Tensor) -> int:
+    """Run one session's first inference, check its answer, and return the number of classes."""
+    try:
+        scores = session.infer(np.ascontiguousarray(golden[None]))[0]
+    except RuntimeError as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"{package.location}: the first inference failed: {lines[-1]}"
+        raise ModelLoadFailedError(message) from error
+    problem = check_golden(package.manifest.golden, scores, engine.precision)
+    if problem:
+        message = f"{package.location}: {problem}"
+        raise GoldenCheckFailedError(message)
+    return int(scores.shape[0])
+
+
+def _describe(
+    settings: ModelSettings, package: ModelPackage, engine: Engine, classes: int, *, memory: int
+) -> ServedModel:
+    manifest = package.manifest
+    return ServedModel(
+        name=settings.name,
+        version=settings.version or manifest.version,
+        weights=str(manifest.weights),
+        random_weights=manifest.weights.random,
+        engine=engine.name,
+        precision=engine.precision,
+        device=engine.device,
+        labels=package.labels,
+        classes=classes,
+        side=manifest.preprocessing.crop,
+        probabilities=manifest.output == "probabilities",
+        memory_bytes=max(0, memory),
+    )
+
+
+def _announce(served: ServedModel, workers: int) -> None:
+    if served.random_weights:
+        _log.warning(
+            names.EVENT_RANDOM_WEIGHTS,
+            model=served.name,
+            weights=served.weights,
+            consequence="predictions mean nothing; only speed is real",
+        )
+    _log.info(
+        "model_loaded",
+        model=served.name,
+        version=served.version,
+        engine=served.engine,
+        precision=served.precision,
+        weights=served.weights,
+        workers=workers,
+        memory_bytes=served.memory_bytes,
+    )
+
+
+def _read_resident_bytes() -> int:
+    try:
+        return int(_STATM.read_text().split()[1]) * _PAGE_BYTES
+    except (OSError, ValueError, IndexError):
+        return 0

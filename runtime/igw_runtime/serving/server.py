@@ -1,0 +1,240 @@
+"""The life of the process: listen, load, serve, drain, leave.
+
+    sockets open -> probes answer -> model loads in a thread -> ready -> SIGTERM
+      -> readiness off, still listening, for drainSeconds -> stop accepting -> finish -> flush
+
+No server library has the middle phase; it is what lets a rolling restart lose nothing, because
+endpoints are withdrawn from load balancers some seconds after a pod is told to go.
+"""
+
+import asyncio
+import signal
+import socket
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+import uvicorn
+from prometheus_client import start_http_server
+
+from igw_runtime.errors import InvalidSettingsError, NotReadyError, StartupError
+from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.classifier import Classifier
+from igw_runtime.serving.cpu import read_cpu_budget
+from igw_runtime.serving.jobs import JobQueue
+from igw_runtime.serving.lifecycle import Lifecycle, State
+from igw_runtime.serving.loading import LoadedModel, load_model
+from igw_runtime.serving.workers import WorkerPool
+from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
+from igw_runtime.telemetry.live import LiveWatcher
+from igw_runtime.telemetry.logs import LevelGate
+from igw_runtime.telemetry.metrics import Metrics
+from igw_runtime.telemetry.tracing import Tracing, build_tracing
+from igw_runtime.web.admission import Admission, WorkerLoad
+from igw_runtime.web.app import Services, build_app
+from igw_runtime.web.submission import Desk
+
+KEEP_ALIVE_SECONDS: Final = 75
+BACKLOG: Final = 2048
+_FINISH_MARGIN_SECONDS: Final = 5
+_log = structlog.get_logger()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn, minus its signal handlers: ours come first and know about draining."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+@dataclass(slots=True)
+class _Running:
+    """What exists only once the model is loaded."""
+
+    model: ServedModel | None = None
+    pool: WorkerPool | None = None
+    failure: StartupError | None = None
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class ModelServer:
+    """One process's server; `run` is its whole life."""
+
+    def __init__(self, loaded: LoadedSettings, environment: Environment, gate: LevelGate) -> None:
+        self._settings = loaded.settings
+        self._environment = environment
+        self._gate = gate
+        self._live = loaded.settings.live
+        self._budget = read_cpu_budget()
+        self._metrics = Metrics(self._live.metrics)
+        self._metrics.register_process(self._budget)
+        self._metrics.show_live_hash(loaded.live_hash)
+        self._tracing: Tracing = build_tracing(self._settings, environment)
+        self._lifecycle = Lifecycle(self._metrics)
+        self._queue = JobQueue(time.monotonic, self._metrics.abandoned.inc)
+        self._running = _Running()
+        self._stop = asyncio.Event()
+        self._watcher = LiveWatcher(environment.config_path, loaded, self._apply_live)
+
+    async def run(self) -> StartupError | None:
+        """Serve until told to stop; return what prevented it, if something did."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        listener = self._open_listener()
+        self._start_metrics_server()
+        server = self._build_http_server()
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        self._watcher.start()
+        threading.Thread(target=self._load, args=(loop,), name="load", daemon=True).start()
+        await self._wait_for(self._running.done)
+        if not self._stop.is_set() and self._running.failure is None:
+            self._lifecycle.advance(State.READY)
+            _log.info("server_ready", port=self._settings.server.port)
+            await self._stop.wait()
+            await self._drain()
+        self._lifecycle.advance(State.STOPPING)
+        server.should_exit = True
+        await serving
+        await self._finish()
+        return self._running.failure
+
+    async def _wait_for(self, event: asyncio.Event) -> None:
+        """Wait for the event, or for the signal to stop, whichever is first."""
+        waits = [asyncio.create_task(each.wait()) for each in (event, self._stop)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def _drain(self) -> None:
+        seconds = self._settings.serving.drain_seconds
+        self._lifecycle.advance(State.DRAINING)
+        _log.info("server_draining", seconds=seconds)
+        await asyncio.sleep(seconds)
+
+    async def _finish(self) -> None:
+        self._watcher.stop()
+        self._queue.close()
+        if self._running.pool is not None:
+            await asyncio.to_thread(self._running.pool.join, 1.0)
+        await asyncio.to_thread(self._tracing.shut_down)
+        _log.info("server_stopped")
+
+    def _load(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Load the model and start the workers; runs in a thread of its own."""
+        try:
+            loaded = load_model(
+                self._settings.model,
+                self._settings.serving,
+                self._environment.models_root,
+                self._budget,
+            )
+        except StartupError as error:
+            self._running.failure = error
+        else:
+            self._start_workers(loaded)
+        loop.call_soon_threadsafe(self._running.done.set)
+
+    def _start_workers(self, loaded: LoadedModel) -> None:
+        model = loaded.served
+        classifier = Classifier(
+            model=model,
+            decoder=loaded.decoder,
+            preprocessor=loaded.preprocessor,
+            metrics=self._metrics,
+            tracer=self._tracing.tracer,
+            max_body_bytes=self._settings.serving.max_body_bytes,
+        )
+        pool = WorkerPool(
+            classifier=classifier,
+            sessions=loaded.sessions,
+            queue=self._queue,
+            metrics=self._metrics,
+            max_batch=self._settings.serving.max_batch,
+            clock=time.monotonic,
+        )
+        self._metrics.show_model(model)
+        pool.start()
+        self._running.model, self._running.pool = model, pool
+
+    def _apply_live(self, live: LiveSettings, live_hash: str) -> None:
+        """Take over a new version of the live settings, all of it."""
+        self._live = live
+        self._gate.set_level(live.logging.level)
+        self._tracing.sampler.apply(live.tracing)
+        self._metrics.apply(live.metrics)
+        self._metrics.show_live_hash(live_hash)
+
+    def _open_listener(self) -> socket.socket:
+        port = self._settings.server.port
+        try:
+            return socket.create_server((self._environment.host, port), backlog=BACKLOG)
+        except OSError as error:
+            message = f"server.port: cannot listen on {port}: {error.strerror}"
+            raise InvalidSettingsError(message) from error
+
+    def _start_metrics_server(self) -> None:
+        port = self._settings.server.metrics_port
+        try:
+            start_http_server(port, addr=self._environment.host, registry=self._metrics.registry)
+        except OSError as error:
+            message = f"server.metricsPort: cannot listen on {port}: {error.strerror}"
+            raise InvalidSettingsError(message) from error
+
+    def _build_http_server(self) -> _HttpServer:
+        serving = self._settings.serving
+        config = uvicorn.Config(
+            build_app(self._build_services()),
+            http="h11",
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=int(serving.timeout_seconds) + _FINISH_MARGIN_SECONDS,
+        )
+        return _HttpServer(config)
+
+    def _build_services(self) -> Services:
+        admission = Admission(self._settings.serving, self._lifecycle, self._read_load)
+        self._metrics.watch_queue(lambda: admission.in_system)
+        desk = Desk(
+            settings=self._settings.serving,
+            admission=admission,
+            queue=self._queue,
+            metrics=self._metrics,
+            clock=time.monotonic,
+        )
+        return Services(
+            desk=desk,
+            metrics=self._metrics,
+            tracer=self._tracing.tracer,
+            lifecycle=self._lifecycle,
+            model_name=self._settings.model.name,
+            read_model=self._read_model,
+            longest_busy_seconds=self._read_longest_busy,
+            slow_seconds=lambda: self._live.tracing.slow_threshold_seconds,
+        )
+
+    def _read_load(self) -> WorkerLoad:
+        pool = self._running.pool
+        if pool is None:
+            return WorkerLoad(workers=1, mean_seconds=0.0)
+        return WorkerLoad(workers=pool.size, mean_seconds=pool.mean_seconds)
+
+    def _read_longest_busy(self) -> float:
+        pool = self._running.pool
+        return pool.longest_busy_seconds() if pool is not None else 0.0
+
+    def _read_model(self) -> ServedModel:
+        if self._running.model is None:
+            message = "the model is still loading"
+            raise NotReadyError(message)
+        return self._running.model

@@ -1,0 +1,128 @@
+"""Threads that take jobs off the queue: one session each, decode and inference alike.
+
+The number of threads is the number of OpenVINO streams: two one-thread streams beat one
+two-thread stream in throughput, and decoding uses the same cores as inference does.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from igw_runtime.engines.protocol import Batch, Session
+from igw_runtime.errors import InternalError, RequestError
+from igw_runtime.models.preprocessing import Tensor
+from igw_runtime.serving.classifier import Classifier, Timing
+from igw_runtime.serving.jobs import Job, JobQueue
+from igw_runtime.telemetry.metrics import Metrics
+
+_SMOOTHING: Final = 0.1
+T = TypeVar("T")
+_log = structlog.get_logger()
+
+
+class WorkerPool:
+    """The worker threads of the process."""
+
+    def __init__(
+        self,
+        *,
+        classifier: Classifier,
+        sessions: Sequence[Session],
+        queue: JobQueue,
+        metrics: Metrics,
+        max_batch: int,
+        clock: Callable[[], float],
+    ) -> None:
+        self._classifier = classifier
+        self._queue = queue
+        self._metrics = metrics
+        self._max_batch = max_batch
+        self._clock = clock
+        self._mean_seconds = 0.0
+        self._busy_since: dict[int, float] = {}
+        self._threads = [
+            threading.Thread(target=self._run, args=(session,), name=f"worker-{n}", daemon=True)
+            for n, session in enumerate(sessions)
+        ]
+
+    @property
+    def size(self) -> int:
+        """Return the number of threads."""
+        return len(self._threads)
+
+    @property
+    def mean_seconds(self) -> float:
+        """Return the smoothed time that one job takes a worker; 0 before the first."""
+        return self._mean_seconds
+
+    def longest_busy_seconds(self) -> float:
+        """Return how long the slowest current batch has been running: a stuck engine shows."""
+        started = list(self._busy_since.values())
+        return self._clock() - min(started) if started else 0.0
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+        self._metrics.workers.set(self.size)
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the threads to end after the queue was closed."""
+        for thread in self._threads:
+            thread.join(timeout_seconds)
+
+    def _run(self, session: Session) -> None:
+        me = threading.get_ident()
+        while jobs := self._queue.take(self._max_batch):
+            started = self._busy_since[me] = self._clock()
+            self._process(session, jobs)
+            del self._busy_since[me]
+            seconds = (self._clock() - started) / len(jobs)
+            previous = self._mean_seconds or seconds
+            self._mean_seconds = previous + _SMOOTHING * (seconds - previous)
+
+    def _process(self, session: Session, jobs: list[Job[Any]]) -> None:
+        prepared: list[tuple[Job[Any], Tensor]] = []
+        for job in jobs:
+            tensor = self._guard(job, partial(self._classifier.prepare, job))
+            if tensor is not None and not self._dropped(job):
+                prepared.append((job, tensor))
+        if not prepared:
+            return
+        try:
+            scores, timing = self._classifier.infer(session, [tensor for _, tensor in prepared])
+        except Exception as error:  # noqa: BLE001  request boundary: engines raise anything
+            for job, _ in prepared:
+                self._fail(job, error)
+            return
+        for (job, _), row in zip(prepared, scores, strict=True):
+            self._finish(job, row, timing)
+
+    def _finish(self, job: Job[Any], row: Batch, timing: Timing) -> None:
+        answer = self._guard(job, partial(self._classifier.finish, job, row, timing))
+        if answer is not None:
+            job.resolve(answer)
+
+    def _guard(self, job: Job[Any], step: Callable[[], T]) -> T | None:
+        """Run one step in the job's context; a failure is the job's answer, never the thread's."""
+        try:
+            return job.context.run(step)
+        except Exception as error:  # noqa: BLE001  request boundary
+            self._fail(job, error)
+            return None
+
+    def _fail(self, job: Job[Any], error: Exception) -> None:
+        if isinstance(error, RequestError):
+            job.reject(error)
+            return
+        job.context.run(lambda: _log.error("worker_failed", exc_info=error))
+        job.reject(InternalError("the image could not be classified"))
+
+    def _dropped(self, job: Job[Any]) -> bool:
+        if not job.abandoned:
+            return False
+        self._metrics.abandoned.inc()
+        return True

@@ -1,0 +1,225 @@
+"""The settings file: its schema, its defaults, and how a mistake in it is explained.
+
+The operator writes this file (camelCase JSON) and mounts it; `__main__` reads it at start,
+`telemetry.live` reads its `live` part again while the process runs. Parsing is pure.
+The environment is read here too, once, by `read_environment`.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from igw_runtime.errors import InvalidSettingsError
+
+DEFAULT_CONFIG_PATH: Final = "/etc/igw/runtime.json"
+SUPPORTED_URIS: Final = '"" (a model built into the image, by name), "file:///absolute/path"'
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    """One object of the file: camelCase, frozen, strict, and closed."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        allow_inf_nan=False,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+    )
+
+
+class GatewaySettings(_Section):
+    """Whose pod this is; becomes `service.name` and `service.namespace`."""
+
+    namespace: str = ""
+    name: str = "igw-runtime"
+
+
+class ModelSettings(_Section):
+    """Which model is served, from where, and how it is run."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    version: str = ""  # "" = the version that the package states
+    uri: str = ""
+    sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
+    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    engine: Literal["auto", "openvino", "torch"] = "auto"
+
+    @field_validator("uri")
+    @classmethod
+    def _check_uri(cls, uri: str) -> str:
+        parts = urlsplit(uri)
+        absolute_file = parts.scheme == "file" and not parts.netloc and parts.path.startswith("/")
+        if uri and not absolute_file:
+            message = f"unsupported model uri; supported: {SUPPORTED_URIS}"
+            raise ValueError(message)
+        return uri
+
+
+class ServerSettings(_Section):
+    """Where the process listens."""
+
+    port: Port = 8080
+    metrics_port: Port = 9090
+
+
+class ServingSettings(_Section):
+    """The bounds of work: time, count, bytes, pixels."""
+
+    timeout_seconds: Seconds = 30.0
+    body_timeout_seconds: Seconds = 10.0
+    max_queue: Count = 64
+    max_queue_bytes: Count = 268_435_456
+    max_batch: Annotated[int, Field(ge=1, le=64)] = 1
+    workers: Annotated[int, Field(ge=0, le=256)] = 0  # 0 = one for each CPU of the cgroup
+    drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
+    max_body_bytes: Count = 10_485_760
+    max_pixels: Count = 50_000_000
+
+
+class TelemetrySettings(_Section):
+    """Where traces go; an empty endpoint turns them off."""
+
+    otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
+
+
+class LoggingSettings(_Section):
+    """How much is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class TracingSettings(_Section):
+    """Which requests are traced, and from when on one counts as slow."""
+
+    enabled: bool = True
+    sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    slow_threshold_seconds: Seconds = 0.3
+
+
+class MetricsSettings(_Section):
+    """Latency thresholds that need a bucket, and the bound on class labels."""
+
+    latency_buckets_seconds: Annotated[list[Seconds], Field(max_length=16)] = Field(
+        default_factory=lambda: [0.3]
+    )
+    max_prediction_classes: Annotated[int, Field(ge=0, le=100_000)] = 1000
+
+
+class LiveSettings(_Section):
+    """What may change while the process runs."""
+
+    logging: LoggingSettings = LoggingSettings()
+    tracing: TracingSettings = TracingSettings()
+    metrics: MetricsSettings = MetricsSettings()
+
+
+class Settings(_Section):
+    """The whole file."""
+
+    schema_version: Literal[1]
+    gateway: GatewaySettings = GatewaySettings()
+    model: ModelSettings
+    server: ServerSettings = ServerSettings()
+    serving: ServingSettings = ServingSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    live: LiveSettings = LiveSettings()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSettings:
+    """A parsed file, with the digest of its `live` object exactly as written."""
+
+    settings: Settings
+    live_hash: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What the process is told by environment variables; all have defaults."""
+
+    config_path: Path
+    models_root: Path
+    termination_log: Path
+    host: str
+    pod_name: str
+    pod_namespace: str
+    node_name: str
+
+
+def read_environment(variables: Mapping[str, str]) -> Environment:
+    """Read the variables that this package knows."""
+    return Environment(
+        config_path=Path(variables.get("IGW_CONFIG") or DEFAULT_CONFIG_PATH),
+        models_root=Path(variables.get("IGW_MODELS") or "/models"),
+        termination_log=Path(variables.get("IGW_TERMINATION_LOG") or "/dev/termination-log"),
+        host=variables.get("IGW_HOST") or "0.0.0.0",  # noqa: S104  a pod's server faces its network
+        pod_name=variables.get("POD_NAME", ""),
+        pod_namespace=variables.get("POD_NAMESPACE", ""),
+        node_name=variables.get("NODE_NAME", ""),
+    )
+
+
+def load_settings(path: Path) -> LoadedSettings:
+    """Read and parse the file at `path`."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        message = f"cannot read {path}: {error.strerror}"
+        raise InvalidSettingsError(message) from error
+    return parse_settings(content)
+
+
+def parse_settings(content: bytes) -> LoadedSettings:
+    """Parse the file's content, or explain its first mistakes by key path."""
+    try:
+        raw = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        message = f"not JSON: {error}"
+        raise InvalidSettingsError(message) from error
+    try:
+        settings = Settings.model_validate_json(content)
+    except ValidationError as error:
+        message = "; ".join(_explain(detail) for detail in error.errors(include_url=False)[:5])
+        raise InvalidSettingsError(message) from error
+    if settings.server.port == settings.server.metrics_port:
+        message = "server.metricsPort: must differ from server.port"
+        raise InvalidSettingsError(message)
+    return LoadedSettings(settings=settings, live_hash=hash_live(raw.get("live", {})))
+
+
+def hash_live(live: Mapping[str, Any]) -> str:
+    """Digest the `live` object; the operator computes the same to see its change arrive."""
+    canonical = json.dumps(live, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+def _explain(detail: ErrorDetails) -> str:
+    path = ".".join(str(part) for part in detail["loc"]) or "(the file)"
+    if detail["type"] == "extra_forbidden":
+        allowed = ", ".join(sorted(_allowed_keys(detail["loc"][:-1])))
+        return f"{path}: unknown key; allowed here: {allowed}"
+    if detail["type"] == "missing":
+        return f"{path}: required key is missing"
+    message = detail["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    return f"{path}: {message}, got {json.dumps(detail['input'], default=str)[:80]}"
+
+
+def _allowed_keys(path: tuple[int | str, ...]) -> set[str]:
+    section: type[BaseModel] = Settings
+    for key in path:
+        fields = {field.alias: field.annotation for field in section.model_fields.values()}
+        candidates = (fields[str(key)], *get_args(fields[str(key)]))
+        section = next(kind for kind in candidates if isinstance(kind, type))
+    return {field.alias or name for name, field in section.model_fields.items()}

@@ -1,0 +1,233 @@
+"""Every metric the runtime exports, declared once.
+
+The seed names (`http_*`, `model_*`, `inference_queue_size`) are an API: the operator's SLO rules
+and the scaler read them. Ours are prefixed `igw_runtime_`. All label values are bounded: routes
+are templates, methods and classes come from closed sets, prediction classes stop at a limit.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from igw_runtime.errors import REJECTION_SLUGS
+from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.cpu import CpuBudget, read_throttling
+from igw_runtime.settings import MetricsSettings
+from igw_runtime.telemetry.histogram import LiveHistogram
+
+OTHER: Final = "_other"
+METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
+PREDICT_ENDPOINT: Final = "/predict"
+INFER_ENDPOINT: Final = "/v2/models/{model}/infer"
+VERSIONED_INFER_ENDPOINT: Final = "/v2/models/{model}/versions/{version}/infer"
+INFERENCE_ENDPOINTS: Final = (PREDICT_ENDPOINT, INFER_ENDPOINT, VERSIONED_INFER_ENDPOINT)
+STAGES: Final = ("read", "queue", "validate", "preprocess", "infer", "format")
+LIFECYCLE_STATES: Final = ("starting", "ready", "draining", "stopping")
+
+REQUEST_BUCKETS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
+    *(0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
+)
+INFERENCE_BUCKETS: Final = (
+    *(0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1),
+    *(0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.5),
+)
+STAGE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
+CONFIDENCE_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+
+
+class Metrics:
+    """The declared metrics on one registry; one instance a process."""
+
+    def __init__(
+        self, settings: MetricsSettings, registry: CollectorRegistry | None = None
+    ) -> None:
+        prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = registry or CollectorRegistry()
+        self._classes: set[str] = set()
+        self._class_limit = settings.max_prediction_classes
+        self._lock = threading.Lock()
+        self._declare_seed()
+        self._declare_own()
+        self.apply(settings)
+        self._prepare_children()
+
+    def _declare_seed(self) -> None:
+        request_labels = ["method", "endpoint", "status"]
+        self.requests = Counter(
+            "http_requests_total",
+            "HTTP requests by status class; client cancels are 4xx, shed and timed out are 5xx.",
+            request_labels,
+            registry=self.registry,
+        )
+        self.request_seconds = LiveHistogram(
+            "http_request_duration_seconds",
+            "Time from the request's first byte to its last answer byte.",
+            labels=request_labels,
+            buckets=REQUEST_BUCKETS,
+        )
+        self.registry.register(self.request_seconds)
+        self.predictions = Counter(
+            "model_predictions_total",
+            "Answers by predicted class; classes over the limit count as _other.",
+            ["model", "prediction_class"],
+            registry=self.registry,
+        )
+        self.inference_seconds = Histogram(
+            "model_inference_duration_seconds",
+            "Time of the forward pass alone.",
+            ["model"],
+            buckets=INFERENCE_BUCKETS,
+            registry=self.registry,
+        )
+        self.confidence = Histogram(
+            "model_prediction_confidence",
+            "Softmax probability of the predicted class.",
+            ["model"],
+            buckets=CONFIDENCE_BUCKETS,
+            registry=self.registry,
+        )
+        self.queue_size = Gauge(
+            "inference_queue_size",
+            "Requests admitted and not yet answered.",
+            registry=self.registry,
+        )
+        self.model_memory_bytes = Gauge(
+            "model_memory_usage_bytes",
+            "Resident memory that loading and warming the model took.",
+            ["model"],
+            registry=self.registry,
+        )
+
+    def _declare_own(self) -> None:
+        self.rejections = Counter(
+            "igw_runtime_rejected_requests_total",
+            "Requests refused or failed, by problem type.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.abandoned = Counter(
+            "igw_runtime_abandoned_requests_total",
+            "Admitted work dropped uncomputed: its client left or its deadline passed.",
+            registry=self.registry,
+        )
+        self.stage_seconds = Histogram(
+            "igw_runtime_stage_duration_seconds",
+            "Time of each stage of an answered request.",
+            ["stage"],
+            buckets=STAGE_BUCKETS,
+            registry=self.registry,
+        )
+        self.model_info = Gauge(
+            "igw_runtime_model_info",
+            "The model being served and how it is truly run.",
+            ["model", "version", "precision", "engine", "device", "weights"],
+            registry=self.registry,
+        )
+        self.live_settings_info = Gauge(
+            "igw_runtime_live_settings_info",
+            "Digest of the live settings now in force.",
+            ["hash"],
+            registry=self.registry,
+        )
+        self.state = Gauge(
+            "igw_runtime_state",
+            "1 for the life-cycle state the process is in.",
+            ["state"],
+            registry=self.registry,
+        )
+        self.workers = Gauge(
+            "igw_runtime_workers", "Threads that run inference.", registry=self.registry
+        )
+
+    def _prepare_children(self) -> None:
+        """Create the series that matter at zero: a first error must not be lost to `rate()`."""
+        for endpoint in INFERENCE_ENDPOINTS:
+            for status in ("2xx", "4xx", "5xx"):
+                self.requests.labels("POST", endpoint, status)
+                self.request_seconds.prepare("POST", endpoint, status)
+        for slug in REJECTION_SLUGS:
+            self.rejections.labels(slug)
+        for stage in STAGES:
+            self.stage_seconds.labels(stage)
+        for state in LIFECYCLE_STATES:
+            self.state.labels(state)
+
+    def register_process(self, budget: CpuBudget) -> None:
+        """Add what the process and its cgroup say; not for tests that share a process."""
+        for collector in (ProcessCollector, PlatformCollector, GCCollector):
+            collector(registry=self.registry)
+        self.registry.register(CpuCollector(budget))
+
+    def show_model(self, model: ServedModel) -> None:
+        """Publish what is served, and create its series at zero."""
+        self.inference_seconds.labels(model.name)
+        self.confidence.labels(model.name)
+        self.model_memory_bytes.labels(model.name).set(model.memory_bytes)
+        self.model_info.labels(
+            model=model.name,
+            version=model.version,
+            precision=model.precision,
+            engine=model.engine,
+            device=model.device,
+            weights=model.weights,
+        ).set(1)
+
+    def apply(self, settings: MetricsSettings) -> None:
+        """Take over live settings: new buckets appear, no count is lost."""
+        self.request_seconds.ensure_buckets(settings.latency_buckets_seconds)
+        self._class_limit = settings.max_prediction_classes
+
+    def show_live_hash(self, live_hash: str) -> None:
+        """Publish which live settings are in force."""
+        self.live_settings_info.clear()
+        self.live_settings_info.labels(live_hash).set(1)
+
+    def show_state(self, state: str) -> None:
+        """Publish the life-cycle state."""
+        for name in LIFECYCLE_STATES:
+            self.state.labels(name).set(1 if name == state else 0)
+
+    def count_prediction(self, model: str, label: str, confidence: float) -> None:
+        """Count one answer, folding classes over the limit into one."""
+        with self._lock:
+            if label not in self._classes and len(self._classes) < self._class_limit:
+                self._classes.add(label)
+            bounded = label if label in self._classes else OTHER
+        self.predictions.labels(model, bounded).inc()
+        self.confidence.labels(model).observe(confidence)
+
+    def watch_queue(self, read_size: Callable[[], int]) -> None:
+        """Read the queue's size at scrape time instead of writing it on every request."""
+        self.queue_size.set_function(read_size)
+
+
+class CpuCollector(Collector):
+    """CPU quota and throttling of the cgroup: the first thing to look at when latency is odd."""
+
+    def __init__(self, budget: CpuBudget) -> None:
+        self._budget = budget
+
+    def describe(self) -> Iterable[Metric]:
+        """Tell the registry the names without reading files."""
+        return self.collect()
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the cgroup's counters."""
+        cores = GaugeMetricFamily(
+            "igw_runtime_cpu_quota_cores", "CPUs that the cgroup quota and affinity allow."
+        )
+        cores.add_metric([], self._budget.quota_cores)
+        throttled = CounterMetricFamily(
+            "igw_runtime_cpu_throttled_seconds", "Time the cgroup was throttled by its CPU quota."
+        )
+        throttled.add_metric([], read_throttling(self._budget.stat_path))
+        return [cores, throttled]

@@ -1,0 +1,98 @@
+"""The ASGI application: every route in one table, inside one middleware.
+
+Built by `serving.server` once, before the model is loaded: probes must answer during start-up.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from opentelemetry.trace import Tracer
+from starlette.routing import Route, Router
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from igw_runtime.errors import NotFoundError
+from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.lifecycle import Lifecycle
+from igw_runtime.telemetry.metrics import (
+    INFER_ENDPOINT,
+    METHODS,
+    PREDICT_ENDPOINT,
+    VERSIONED_INFER_ENDPOINT,
+    Metrics,
+)
+from igw_runtime.web.endpoint import Endpoint, Handler, oip_error, problem_error
+from igw_runtime.web.health import build_live, build_metrics, build_ready
+from igw_runtime.web.middleware import RequestTelemetry
+from igw_runtime.web.oip import OpenInference
+from igw_runtime.web.openapi import build_docs, build_openapi
+from igw_runtime.web.predict import build_predict
+from igw_runtime.web.submission import Desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """What the application is made of; `read_model` is only called while ready."""
+
+    desk: Desk
+    metrics: Metrics
+    tracer: Tracer
+    lifecycle: Lifecycle
+    model_name: str
+    read_model: Callable[[], ServedModel]
+    longest_busy_seconds: Callable[[], float]
+    slow_seconds: Callable[[], float]
+
+
+def build_app(services: Services) -> ASGIApp:
+    """Assemble the routes and wrap them."""
+    router = Router(
+        routes=[*_own_routes(services), *_protocol_routes(services)],
+        redirect_slashes=False,
+        default=Endpoint(dict.fromkeys(METHODS, _not_found), services.metrics, problem_error),
+    )
+    return RequestTelemetry(
+        router,
+        metrics=services.metrics,
+        tracer=services.tracer,
+        lifecycle=services.lifecycle,
+        slow_seconds=services.slow_seconds,
+        clock=services.desk.clock,
+    )
+
+
+def _own_routes(services: Services) -> list[Route]:
+    table: dict[str, dict[str, Handler]] = {
+        PREDICT_ENDPOINT: {"POST": build_predict(services.desk, services.read_model)},
+        "/health": {"GET": build_live(services.lifecycle, services.longest_busy_seconds)},
+        "/ready": {"GET": build_ready(services.lifecycle)},
+        "/metrics": {"GET": build_metrics(services.metrics.registry)},
+        "/openapi.json": {"GET": build_openapi()},
+        "/docs": {"GET": build_docs()},
+    }
+    return [
+        Route(path, Endpoint(methods, services.metrics, problem_error))
+        for path, methods in table.items()
+    ]
+
+
+def _protocol_routes(services: Services) -> list[Route]:
+    oip = OpenInference(services.desk, services.lifecycle, services.model_name, services.read_model)
+    table: dict[str, dict[str, Handler]] = {
+        "/v2": {"GET": oip.server},
+        "/v2/health/live": {"GET": build_live(services.lifecycle, services.longest_busy_seconds)},
+        "/v2/health/ready": {"GET": build_ready(services.lifecycle)},
+        INFER_ENDPOINT: {"POST": oip.infer},
+        VERSIONED_INFER_ENDPOINT: {"POST": oip.infer},
+    }
+    for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+        table[prefix] = {"GET": oip.model}
+        table[f"{prefix}/ready"] = {"GET": oip.ready}
+    return [
+        Route(path, Endpoint(methods, services.metrics, oip_error))
+        for path, methods in table.items()
+    ]
+
+
+async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    message = "there is nothing at this path; see /docs"
+    raise NotFoundError(message)

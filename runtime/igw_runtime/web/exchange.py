@@ -1,0 +1,98 @@
+"""One request and its answer, as the middleware and the routes share it.
+
+Lives in the ASGI scope under one key, so that routes stay plain functions and the middleware
+learns what became of the request without parsing responses.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from starlette.types import Message, Receive, Scope, Send
+
+from igw_runtime.errors import RequestError
+
+_SCOPE_KEY: Final = "igw_runtime.exchange"
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """What is known of one request."""
+
+    request_id: str
+    trace_id: str
+    started: float
+    error_slug: str = ""
+    status: int = 0
+    body_read: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def attach_exchange(scope: Scope, exchange: Exchange) -> None:
+    """Put the exchange where routes find it."""
+    scope[_SCOPE_KEY] = exchange
+
+
+def get_exchange(scope: Scope) -> Exchange:
+    """Return the exchange that the middleware attached."""
+    exchange: Exchange = scope[_SCOPE_KEY]
+    return exchange
+
+
+def read_headers(scope: Scope) -> dict[str, str]:
+    """Return the request's headers, lower-cased; a repeated one keeps its first value."""
+    headers: dict[str, str] = {}
+    pairs: Iterable[tuple[bytes, bytes]] = scope["headers"]
+    for name, value in pairs:
+        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
+    return headers
+
+
+async def send_response(
+    send: Send,
+    status: int,
+    body: bytes,
+    *,
+    content_type: str = "application/json",
+    headers: Mapping[str, str] | None = None,
+    more: bool = False,
+) -> None:
+    """Send one complete response; with `more` it is left open, for a caller that lingers."""
+    pairs = {"content-type": content_type, "content-length": str(len(body)), **(headers or {})}
+    start: Message = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [(k.lower().encode("latin-1"), v.encode("latin-1")) for k, v in pairs.items()],
+    }
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+async def send_json(send: Send, status: int, content: Any) -> None:
+    """Send a JSON document."""
+    await send_response(send, status, encode_json(content))
+
+
+def encode_json(content: Any) -> bytes:
+    """Encode compactly; NaN is refused rather than sent as something that is not JSON."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def problem_body(error: RequestError, request_id: str) -> bytes:
+    """Return an RFC 9457 problem document."""
+    return encode_json(
+        {
+            "type": f"urn:inference-gateway:problem:{error.slug}",
+            "title": error.title,
+            "status": error.status,
+            "detail": str(error),
+            "request_id": request_id,
+        }
+    )
+
+
+async def receive_nothing(receive: Receive) -> None:
+    """Return when the client has hung up; anything else it sends is dropped."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,65 @@
+"""`POST /predict`: one image in, its five best classes out.
+
+The image is the raw body, the first file of a form, or base64 in JSON.
+"""
+
+from collections.abc import Callable
+
+from starlette.types import Receive, Scope, Send
+
+from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.jobs import Classification
+from igw_runtime.serving.payloads import check_content_type
+from igw_runtime.web.endpoint import Handler
+from igw_runtime.web.exchange import (
+    Exchange,
+    encode_json,
+    get_exchange,
+    read_headers,
+    send_response,
+)
+from igw_runtime.web.submission import Desk
+
+
+def build_predict(desk: Desk, read_model: Callable[[], ServedModel]) -> Handler:
+    """Return the handler; the model is asked for only once a request was admitted."""
+
+    async def predict(scope: Scope, receive: Receive, send: Send) -> None:
+        exchange = get_exchange(scope)
+        ticket, deadline = desk.admit(scope)
+        with ticket:
+            headers = read_headers(scope)
+            check_content_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
+            payload = await desk.read_payload(scope, receive)
+            render = build_renderer(exchange, read_model(), desk.clock)
+            [answer] = await desk.classify([payload], render, deadline, receive)
+        await send_response(send, 200, answer)
+
+    return predict
+
+
+def build_renderer(
+    exchange: Exchange, model: ServedModel, clock: Callable[[], float]
+) -> Callable[[Classification], bytes]:
+    """Return what turns a classification into this request's answer, in a worker thread."""
+
+    def render(result: Classification) -> bytes:
+        _, label, confidence = result.top[0]
+        return encode_json(
+            {
+                "request_id": exchange.request_id,
+                "trace_id": exchange.trace_id,
+                "model": model.name,
+                "model_version": model.version,
+                "weights": model.weights,
+                "prediction": label,
+                "confidence": round(confidence, 6),
+                "predictions": [
+                    {"class": name, "index": index, "confidence": round(value, 6)}
+                    for index, name, value in result.top
+                ],
+                "duration_ms": round((clock() - exchange.started) * 1000, 3),
+            }
+        )
+
+    return render

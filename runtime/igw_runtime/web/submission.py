@@ -1,0 +1,109 @@
+"""From an admitted request to its answer: read the body, queue jobs, wait for the first of three.
+
+The three are the answer, the deadline, and the client hanging up. Whatever ends the wait, work
+that nobody waits for is marked, and the workers drop it.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.types import Receive, Scope
+
+from igw_runtime.errors import ClientGoneError, DeadlineExceededError
+from igw_runtime.models.preprocessing import Tensor
+from igw_runtime.serving.deadlines import Deadline, parse_timeout
+from igw_runtime.serving.jobs import Classification, ImagePayload, Job, JobQueue
+from igw_runtime.settings import ServingSettings
+from igw_runtime.telemetry.metrics import Metrics
+from igw_runtime.web.admission import Admission, Ticket, parse_content_length, read_body
+from igw_runtime.web.exchange import get_exchange, read_headers, receive_nothing
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a route needs to have images classified."""
+
+    settings: ServingSettings
+    admission: Admission
+    queue: JobQueue
+    metrics: Metrics
+    clock: Callable[[], float]
+
+    def admit(self, scope: Scope, default_seconds: float | None = None) -> tuple[Ticket, Deadline]:
+        """Check every bound that needs no body."""
+        headers = read_headers(scope)
+        most = default_seconds or self.settings.timeout_seconds
+        seconds = parse_timeout(headers.get("x-request-timeout-ms"), most)
+        deadline = Deadline(get_exchange(scope).started + seconds)
+        length = parse_content_length(headers.get("content-length"))
+        if length is None and "transfer-encoding" not in headers:
+            length = 0
+        return self.admission.admit(length, deadline, self.clock()), deadline
+
+    async def read_payload(self, scope: Scope, receive: Receive) -> ImagePayload:
+        """Read the body of an admitted request."""
+        headers = read_headers(scope)
+        started = self.clock()
+        body = await read_body(
+            receive, self.settings.max_body_bytes, self.settings.body_timeout_seconds
+        )
+        get_exchange(scope).body_read = True
+        self.metrics.stage_seconds.labels("read").observe(self.clock() - started)
+        return ImagePayload(
+            body=body,
+            content_type=headers.get("content-type", ""),
+            content_encoding=headers.get("content-encoding", ""),
+        )
+
+    async def classify(
+        self,
+        payloads: Sequence[ImagePayload | Tensor],
+        render: Callable[[Classification], T],
+        deadline: Deadline,
+        receive: Receive,
+    ) -> list[T]:
+        """Queue one job for each image and wait for all of them."""
+        loop = asyncio.get_running_loop()
+        jobs: list[Job[T]] = [
+            Job(
+                payload=payload,
+                render=render,
+                deadline=deadline,
+                enqueued_at=self.clock(),
+                future=loop.create_future(),
+                loop=loop,
+            )
+            for payload in payloads
+        ]
+        for job in jobs:
+            self.queue.put(job)
+        try:
+            return await self._wait(jobs, deadline, receive)
+        finally:
+            for job in jobs:
+                job.abandon()
+
+    async def _wait(self, jobs: Sequence[Job[T]], deadline: Deadline, receive: Receive) -> list[T]:
+        answers = asyncio.gather(*(job.future for job in jobs))
+        hangup = asyncio.create_task(receive_nothing(receive))
+        waits: set[asyncio.Future[Any]] = {answers, hangup}
+        try:
+            done, _ = await asyncio.wait(
+                waits,
+                timeout=deadline.remaining(self.clock()),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if answers in done:
+                return answers.result()
+        finally:
+            hangup.cancel()
+            answers.cancel()
+        if hangup in done:
+            message = "the client hung up while waiting"
+            raise ClientGoneError(message)
+        message = "the answer was not ready before the deadline"
+        raise DeadlineExceededError(message)

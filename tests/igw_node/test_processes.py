@@ -1,0 +1,62 @@
+"""Programs are started, recorded, and never confused with another of the same id."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from localnode.errors import NodeError
+from localnode.processes import Process, Supervisor, parse_record, read_start_time, stop_process
+
+
+def test_own_process_is_alive() -> None:
+    """A running process is known by its id and start time."""
+    started = read_start_time(os.getpid())
+
+    assert started is not None
+    assert Process(name="me", pid=os.getpid(), started=started).alive
+
+
+def test_recycled_id_is_somebody_else() -> None:
+    """The same id with another start time is not ours, and is left alone."""
+    impostor = Process(name="old", pid=os.getpid(), started="1")
+
+    assert not impostor.alive
+    stop_process(impostor, timeout_seconds=0.1)
+
+
+@pytest.mark.parametrize("text", ["", "12", "12 "], ids=["empty", "no time", "torn"])
+def test_torn_record_stands_for_a_process_that_is_gone(text: str) -> None:
+    """A record that was cut short ends nothing."""
+    assert not parse_record("x", text).alive
+
+
+def test_started_program_is_recorded_and_ended(tmp_path: Path) -> None:
+    """Start, find again from another supervisor, stop."""
+    supervisor = Supervisor(tmp_path)
+    process = supervisor.start("sleeper", ["sleep", "60"])
+
+    assert Supervisor(tmp_path).recorded() == [process]
+    assert process.alive
+    supervisor.stop(timeout_seconds=1)
+    assert read_start_time(process.pid) != process.started
+    assert Supervisor(tmp_path).recorded() == []
+
+
+def test_stubborn_program_is_ended_by_force(tmp_path: Path) -> None:
+    """A program that ignores the request does not outlive the patience."""
+    supervisor = Supervisor(tmp_path)
+    process = supervisor.start("stubborn", ["sh", "-c", "trap '' TERM; sleep 60"])
+    supervisor.stop(timeout_seconds=0.2)
+
+    assert not replace(process).alive
+
+
+def test_log_explains_an_exit(tmp_path: Path) -> None:
+    """The last lines of a program's log are part of the error."""
+    supervisor = Supervisor(tmp_path)
+    supervisor.log_path("x").parent.mkdir(parents=True)
+    supervisor.log_path("x").write_text("flag --nonsense is unknown\n")
+
+    assert "flag --nonsense" in str(NodeError(supervisor.explain_exit("x")))

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import yaml
+
+from finders import build, container
+from igw_operator import conventions
+
+KEY = ("Deployment", "photos-collector")
+CONFIG = ("ConfigMap", "photos-collector")
+
+
+def config(**observability: Any) -> dict[str, Any]:
+    """The collector's configuration as it reads it."""
+    text = build(observability=observability)[CONFIG]["data"]["collector.yaml"]
+    document = yaml.safe_load(text)
+    assert isinstance(document, dict)
+    return document
+
+
+def test_keeps_errors_slow_requests_and_a_share() -> None:
+    """What is remarkable is kept whole; of the rest, the user's share."""
+    policies = config(tracing={"samplingPercent": 2.5})["processors"]["tail_sampling"]["policies"]
+    assert [policy["type"] for policy in policies] == [
+        "status_code",
+        "boolean_attribute",
+        "probabilistic",
+    ]
+    assert policies[1]["boolean_attribute"] == {"key": "inference.slow", "value": True}
+    assert policies[2]["probabilistic"] == {"sampling_percentage": 2.5}
+
+
+def test_limits_memory_before_anything_else() -> None:
+    """Memory first, whole traces next, batches last."""
+    (pipeline,) = config()["service"]["pipelines"].values()
+    assert pipeline["processors"] == ["memory_limiter", "tail_sampling", "batch"]
+
+
+def test_declares_everything_that_its_pipeline_uses() -> None:
+    """No part is used undeclared, none declared unused."""
+    document = config(tracing={"endpoint": "tempo:4317"})
+    (pipeline,) = document["service"]["pipelines"].values()
+    for part in ("receivers", "processors", "exporters"):
+        assert set(pipeline[part]) == set(document[part])
+    assert set(document["service"]["extensions"]) == set(document["extensions"])
+
+
+def test_prints_one_line_a_span_when_there_is_no_backend() -> None:
+    """A request can be followed from its log line without any trace backend."""
+    assert config()["exporters"] == {"debug": {"verbosity": "normal"}}
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "insecure"),
+    [("tempo:4317", True), ("http://tempo:4317", True), ("https://tempo:4317", False)],
+)
+def test_sends_to_the_backend(endpoint: str, insecure: bool) -> None:
+    """With a backend nothing is printed; https means TLS."""
+    assert config(tracing={"endpoint": endpoint})["exporters"] == {
+        "otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": insecure}}
+    }
+
+
+def test_waits_for_the_slowest_request() -> None:
+    """A trace is not judged before its last span can have come."""
+    text = build(serving={"timeout": "90s"})[CONFIG]["data"]["collector.yaml"]
+    sampling = yaml.safe_load(text)["processors"]["tail_sampling"]
+    assert sampling["decision_wait"] == "96s"
+
+
+def test_starts_anew_when_its_configuration_changes() -> None:
+    """The collector reads its configuration once."""
+    hashes = {
+        build(observability={"tracing": {"samplingPercent": percent}})[KEY]["spec"]["template"][
+            "metadata"
+        ]["annotations"][conventions.ANNOTATION_CONFIG_HASH]
+        for percent in (1, 2)
+    }
+    assert len(hashes) == 2
+
+
+def test_changes_by_surge() -> None:
+    """A new collector is ready before the old one goes."""
+    strategy = build()[KEY]["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+def test_listens_where_the_service_points() -> None:
+    """Ports of configuration, container and Service agree."""
+    children = build()
+    named = {port["name"]: port["containerPort"] for port in container(children[KEY])["ports"]}
+    for port in children["Service", "photos-collector"]["spec"]["ports"]:
+        assert named[port["targetPort"]] == port["port"]
+    protocols = config()["receivers"]["otlp"]["protocols"]
+    assert protocols["http"]["endpoint"] == f"0.0.0.0:{named['otlp-http']}"
+
+
+@pytest.mark.parametrize(
+    "observability",
+    [
+        {"tracing": {"enabled": False}},
+        {"collector": {"mode": "Disabled"}},
+        {"collector": {"mode": "External", "endpoint": "http://o:4318"}},
+    ],
+    ids=["tracing off", "disabled", "external"],
+)
+def test_is_absent_when_not_wanted(observability: dict[str, Any]) -> None:
+    """No object of a collector exists where the operator runs none."""
+    names = {name for _, name in build(observability=observability)}
+    assert "photos-collector" not in names
+
+
+def test_needs_no_right_in_the_cluster() -> None:
+    """The collector's identity has no token and nothing grants it anything."""
+    children = build()
+    account = children["ServiceAccount", "photos-collector"]
+    assert account["automountServiceAccountToken"] is False
+    assert not {kind for kind, _ in children if "Role" in kind}

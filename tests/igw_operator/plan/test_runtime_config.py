@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from factories import a_gateway
+from finders import build
+from igw_operator.plan.runtime_config import build_settings, hash_live, hash_static
+from igw_runtime.settings import parse_settings
+
+
+def settings(**spec: Any) -> dict[str, Any]:
+    return build_settings(a_gateway(**spec))
+
+
+def test_writes_exactly_the_keys_of_the_contract() -> None:
+    """The whole document for a default gateway, key by key."""
+    assert settings() == {
+        "schemaVersion": 1,
+        "gateway": {"namespace": "demo", "name": "photos"},
+        "model": {
+            "name": "resnet50",
+            "version": "1",
+            "uri": "",
+            "sha256": "",
+            "precision": "auto",
+        },
+        "server": {"port": 8080, "metricsPort": 9090},
+        "serving": {
+            "timeoutSeconds": 30,
+            "maxQueue": 64,
+            "maxBatch": 1,
+            "drainSeconds": 10,
+            "maxBodyBytes": 10_485_760,
+            "maxPixels": 50_000_000,
+        },
+        "telemetry": {"otlpEndpoint": "http://photos-collector:4318"},
+        "live": {
+            "logging": {"level": "info"},
+            "tracing": {"enabled": True, "samplingPercent": 100, "slowThresholdSeconds": 0.3},
+            "metrics": {"latencyBucketsSeconds": [0.3], "maxPredictionClasses": 1000},
+        },
+    }
+
+
+SPECS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "volume": {"model": {"name": "m", "uri": "pvc://models/a"}},
+    "fractions": {"serving": {"timeout": "1500ms", "drain": "0.5s", "maxBodyBytes": "1.5Mi"}},
+    "external": {
+        "observability": {"collector": {"mode": "External", "endpoint": "http://otel:4318"}}
+    },
+    "disabled": {"observability": {"collector": {"mode": "Disabled"}}},
+    "precise": {"slo": {"latency": {"threshold": "1ms"}}},
+}
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS)
+def test_writes_what_the_runtime_reads(spec: dict[str, Any]) -> None:
+    """The runtime's own parser takes the file and sees the same live digest."""
+    text = build(**spec)["ConfigMap", "photos-config"]["data"]["runtime.json"]
+    loaded = parse_settings(text.encode())
+    assert loaded.live_hash == hash_live(settings(**spec))
+
+
+@pytest.mark.parametrize(
+    ("uri", "location"),
+    [
+        (None, ""),
+        ("file:///models/x", "file:///models/x"),
+        ("pvc://claim/a/b", "file:///mnt/models/a/b"),
+        ("pvc://claim/", "file:///mnt/models"),
+    ],
+    ids=["in the image", "file", "path in a claim", "root of a claim"],
+)
+def test_says_where_the_model_lies_in_the_pod(uri: str | None, location: str) -> None:
+    """The runtime only knows files; a claim is one mounted at a known place."""
+    assert settings(model={"name": "m", "uri": uri})["model"]["uri"] == location
+
+
+@pytest.mark.parametrize(
+    ("observability", "endpoint", "percent", "enabled"),
+    [
+        ({}, "http://photos-collector:4318", 100, True),
+        ({"tracing": {"enabled": False}}, "http://photos-collector:4318", 100, False),
+        (
+            {
+                "collector": {"mode": "External", "endpoint": "http://o:4318"},
+                "tracing": {"samplingPercent": 2.5},
+            },
+            "http://o:4318",
+            2.5,
+            True,
+        ),
+        ({"collector": {"mode": "Disabled"}}, "", 10, False),
+    ],
+    ids=["managed", "managed, off", "external", "disabled"],
+)
+def test_lets_the_right_side_sample(
+    observability: dict[str, Any], endpoint: str, percent: float, enabled: bool
+) -> None:
+    """A managed collector judges whole traces and gets all; else the runtime samples."""
+    document = settings(observability=observability)
+    tracing = document["live"]["tracing"]
+    assert document["telemetry"]["otlpEndpoint"] == endpoint
+    assert (tracing["samplingPercent"], tracing["enabled"]) == (percent, enabled)
+
+
+def test_calls_slow_what_the_user_calls_slow() -> None:
+    """The SLO's threshold, unless tracing has one of its own."""
+    assert settings()["live"]["tracing"]["slowThresholdSeconds"] == 0.3
+    own = settings(observability={"tracing": {"slowThreshold": "2s"}})
+    assert own["live"]["tracing"]["slowThresholdSeconds"] == 2
+
+
+def test_has_a_bucket_at_the_threshold() -> None:
+    """Without it the latency objective would have no data."""
+    live = settings(slo={"latency": {"threshold": "750ms"}})["live"]
+    assert live["metrics"]["latencyBucketsSeconds"] == [0.75]
+
+
+def test_hashes_only_what_is_read_at_the_start() -> None:
+    """The pods' hash is blind to live settings and sees all others."""
+    assert hash_static(a_gateway()) == hash_static(a_gateway(slo={"latency": {"threshold": "1s"}}))
+    assert hash_static(a_gateway()) != hash_static(a_gateway(serving={"maxQueue": 1}))
+
+
+def test_is_readable_for_people() -> None:
+    """The file is indented JSON that ends with a line's end."""
+    text = build()["ConfigMap", "photos-config"]["data"]["runtime.json"]
+    assert text.endswith("}\n")
+    assert json.loads(text) == settings()

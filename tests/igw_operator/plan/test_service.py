@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from finders import build
+from igw_operator import conventions
+
+
+def test_offers_port_80_to_clients() -> None:
+    """Clients call port 80; which port the container uses is its own business."""
+    (port,) = build()["Service", "photos"]["spec"]["ports"]
+    assert (port["name"], port["port"], port["targetPort"]) == ("http", 80, "http")
+
+
+def test_passes_type_and_annotations_on() -> None:
+    """What a cloud's load balancer reads reaches it untouched."""
+    annotations = {"example.org/strange": "{{ yes }} \n"}
+    service = build(service={"type": "LoadBalancer", "annotations": annotations})[
+        "Service", "photos"
+    ]
+    assert service["spec"]["type"] == "LoadBalancer"
+    assert service["metadata"]["annotations"] == annotations
+
+
+def test_marks_only_the_metrics_service_for_scraping() -> None:
+    """One Service is scraped, once: it is headless and knows draining pods too."""
+    children = build()
+    marked = [
+        child
+        for child in children.values()
+        if conventions.LABEL_SERVICE in child["metadata"]["labels"]
+    ]
+    assert [child["metadata"]["name"] for child in marked] == ["photos-metrics"]
+    spec = marked[0]["spec"]
+    assert spec["clusterIP"] == "None"
+    assert spec["publishNotReadyAddresses"] is True
+    assert [(port["name"], port["port"]) for port in spec["ports"]] == [("metrics", 9090)]

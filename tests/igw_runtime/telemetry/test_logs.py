@@ -1,0 +1,93 @@
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from igw_runtime.telemetry.logs import LevelGate, RepeatFilter, configure_logs
+from opentelemetry.sdk.trace import TracerProvider
+
+
+class Log:
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+        self.gate: LevelGate = configure_logs("info", self.stream)
+
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield Log()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def test_line_has_the_seed_fields_in_reading_order(log: Log) -> None:
+    """A person reading a line sees when, how bad, what and which request first."""
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("t")
+    structlog.contextvars.bind_contextvars(request_id="r1")
+    with tracer.start_as_current_span("s") as span:
+        structlog.get_logger().info("prediction_completed", prediction="cat", duration_ms=1.5)
+
+    [line] = log.lines()
+    assert list(line)[:6] == [
+        "timestamp",
+        "level",
+        "message",
+        "request_id",
+        "trace_id",
+        "span_id",
+    ]
+    assert line["level"] == "INFO"
+    assert line["message"] == "prediction_completed"
+    assert line["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+    assert line["span_id"] == f"{span.get_span_context().span_id:016x}"
+    assert line["timestamp"].endswith("Z")
+
+
+def test_level_is_live(log: Log) -> None:
+    """Turning the level up or down affects the next event."""
+    logger = structlog.get_logger()
+    logger.debug("hidden")
+    log.gate.set_level("debug")
+    logger.debug("shown")
+    log.gate.set_level("error")
+    logger.info("hidden")
+    logging.getLogger("uvicorn.error").warning("hidden")
+
+    assert ["shown"] == [line["message"] for line in log.lines()]
+
+
+def test_library_logs_are_json_too(log: Log) -> None:
+    """No line of the output breaks a JSON parser, tracebacks included."""
+    try:
+        1 / 0  # noqa: B018
+    except ZeroDivisionError:
+        logging.getLogger("opentelemetry.x").exception("export of %s failed", "spans")
+
+    [line] = log.lines()
+    assert line["message"] == "export of spans failed"
+    assert line["logger"] == "opentelemetry.x"
+    assert "ZeroDivisionError" in line["exception"]
+
+
+def test_the_same_complaint_is_made_once_a_minute() -> None:
+    """A dead collector does not flood the log."""
+    now = 0.0
+    repeat = RepeatFilter(lambda: now)
+    record = logging.LogRecord("otel", logging.ERROR, "", 0, "failed: %s", ("x",), None)
+
+    assert repeat.filter(record)
+    now = 59.0
+    assert not repeat.filter(record)
+    now = 61.0
+    assert repeat.filter(record)

@@ -1,0 +1,119 @@
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from igw_runtime.settings import Environment, Settings, TracingSettings
+from igw_runtime.telemetry import tracing
+from igw_runtime.telemetry.tracing import LiveSampler, Tracing, build_resource, build_tracing
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    set_span_in_context,
+)
+
+ENVIRONMENT = Environment(
+    config_path=Path("/c"),
+    models_root=Path("/m"),
+    termination_log=Path("/t"),
+    host="",
+    pod_name="photos-1",
+    pod_namespace="demo",
+    node_name="n1",
+)
+
+
+def a_settings(**parts: Any) -> Settings:
+    content = {"schemaVersion": 1, "model": {"name": "m", "version": "7"}, **parts}
+    return Settings.model_validate(content)
+
+
+def is_sampled(sampler: LiveSampler, trace_id: int = 1, parent: Context | None = None) -> bool:
+    decision = sampler.should_sample(parent, trace_id, "s").decision
+    return decision is Decision.RECORD_AND_SAMPLE
+
+
+def a_parent(*, sampled: bool) -> Context:
+    flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
+    span = NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=flags))
+    return set_span_in_context(span)
+
+
+def test_ratio_decides_by_trace_id() -> None:
+    """Ten percent of the id space is sampled, the same part on every replica."""
+    sampler = LiveSampler(TracingSettings(samplingPercent=10.0))
+
+    assert is_sampled(sampler, trace_id=(1 << 64) // 10 - (1 << 20))
+    assert not is_sampled(sampler, trace_id=(1 << 64) // 10 + (1 << 20))
+
+
+@pytest.mark.parametrize(("percent", "expected"), [(0.0, False), (100.0, True)])
+def test_ratio_ends_are_exact(percent: float, *, expected: bool) -> None:
+    """Nothing means nothing, everything means everything."""
+    sampler = LiveSampler(TracingSettings(samplingPercent=percent))
+
+    assert expected is is_sampled(sampler, trace_id=0)
+    assert expected is is_sampled(sampler, trace_id=(1 << 128) - 1)
+
+
+@pytest.mark.parametrize("sampled", [True, False])
+def test_callers_decision_is_followed(*, sampled: bool) -> None:
+    """A trace is whole or absent, whatever our own ratio."""
+    sampler = LiveSampler(TracingSettings(samplingPercent=0.0 if sampled else 100.0))
+
+    assert sampled is is_sampled(sampler, parent=a_parent(sampled=sampled))
+
+
+def test_settings_change_the_next_decision() -> None:
+    """Sampling is live, and so is switching it off."""
+    sampler = LiveSampler(TracingSettings(samplingPercent=0.0))
+
+    sampler.apply(TracingSettings(samplingPercent=100.0))
+    assert is_sampled(sampler)
+
+    sampler.apply(TracingSettings(enabled=False, samplingPercent=100.0))
+    assert not is_sampled(sampler, parent=a_parent(sampled=True))
+
+
+def test_without_an_endpoint_nothing_is_recorded_but_ids_exist() -> None:
+    """Logs have trace ids even when traces go nowhere, before and after live changes."""
+    built = build_tracing(a_settings(), ENVIRONMENT)
+    built.sampler.apply(TracingSettings(samplingPercent=100.0))
+
+    span = built.tracer.start_span("s")
+
+    assert not span.is_recording()
+    assert span.get_span_context().is_valid
+
+
+def test_resource_names_gateway_and_pod() -> None:
+    """A trace says which gateway, version and pod it comes from."""
+    settings = a_settings(gateway={"name": "photos", "namespace": "demo"})
+
+    assert build_resource(settings, ENVIRONMENT) == {
+        "service.name": "photos",
+        "service.namespace": "demo",
+        "service.version": "7",
+        "service.instance.id": "photos-1",
+        "k8s.pod.name": "photos-1",
+        "k8s.namespace.name": "demo",
+        "k8s.node.name": "n1",
+    }
+
+
+def test_shut_down_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A collector that hangs does not eat the grace period."""
+    monkeypatch.setattr(tracing, "FLUSH_SECONDS", 0.05)
+    provider = cast("Any", SimpleNamespace(shutdown=lambda: time.sleep(1)))
+    built = Tracing(
+        provider=provider, sampler=LiveSampler(TracingSettings()), tracer=cast("Any", None)
+    )
+    started = time.monotonic()
+
+    built.shut_down()
+
+    assert time.monotonic() - started < 0.5

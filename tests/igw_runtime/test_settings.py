@@ -1,0 +1,164 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from igw_runtime.errors import InvalidSettingsError
+from igw_runtime.settings import (
+    hash_live,
+    load_settings,
+    parse_settings,
+    read_environment,
+)
+
+MINIMAL: dict[str, Any] = {"schemaVersion": 1, "model": {"name": "resnet50"}}
+
+
+def encode(**changes: Any) -> bytes:
+    return json.dumps(MINIMAL | changes).encode()
+
+
+def test_minimal_file_gets_every_default() -> None:
+    """Two keys are enough to serve."""
+    settings = parse_settings(encode()).settings
+
+    assert (8080, 9090) == (settings.server.port, settings.server.metrics_port)
+    assert (30.0, 64, 1, 10.0) == (
+        settings.serving.timeout_seconds,
+        settings.serving.max_queue,
+        settings.serving.max_batch,
+        settings.serving.drain_seconds,
+    )
+    assert [0.3] == settings.live.metrics.latency_buckets_seconds
+    assert not settings.telemetry.otlp_endpoint
+
+
+def test_the_operators_file_is_understood() -> None:
+    """The contract with the operator parses field by field."""
+    content = {
+        "schemaVersion": 1,
+        "gateway": {"namespace": "demo", "name": "photos"},
+        "model": {
+            "name": "resnet50",
+            "version": "1",
+            "uri": "",
+            "sha256": "",
+            "precision": "auto",
+        },
+        "server": {"port": 8080, "metricsPort": 9090},
+        "serving": {
+            "timeoutSeconds": 30.0,
+            "maxQueue": 64,
+            "maxBatch": 1,
+            "drainSeconds": 10.0,
+            "maxBodyBytes": 10485760,
+            "maxPixels": 50000000,
+        },
+        "telemetry": {"otlpEndpoint": "http://photos-collector:4318"},
+        "live": {
+            "logging": {"level": "info"},
+            "tracing": {"enabled": True, "samplingPercent": 10.0, "slowThresholdSeconds": 0.3},
+            "metrics": {"latencyBucketsSeconds": [0.3], "maxPredictionClasses": 1000},
+        },
+    }
+
+    settings = parse_settings(json.dumps(content).encode()).settings
+
+    assert settings.gateway.name == "photos"
+    assert settings.live.tracing.sampling_percent == 10.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            {"serving": {"maxQueu": 1}},
+            "serving.maxQueu: unknown key; allowed here: bodyTimeoutSeconds, drainSeconds",
+            id="a misspelt key names what is allowed",
+        ),
+        pytest.param({"extra": 1}, "extra: unknown key; allowed here: gateway", id="at the top"),
+        pytest.param(
+            {"live": {"logging": {"level": "loud"}}},
+            "live.logging.level: should be 'debug', 'info', 'warning' or 'error', got \"loud\"",
+            id="a value out of a closed set",
+        ),
+        pytest.param(
+            {"serving": {"maxQueue": -1}},
+            "serving.maxQueue: should be greater than or equal to 1, got -1",
+            id="a number out of range",
+        ),
+        pytest.param(
+            {"serving": {"maxQueue": "64"}},
+            "serving.maxQueue: should be a valid integer",
+            id="a number in quotes",
+        ),
+        pytest.param(
+            {"live": {"metrics": {"latencyBucketsSeconds": [0]}}},
+            "live.metrics.latencyBucketsSeconds.0: should be greater than 0",
+            id="an element of a list",
+        ),
+        pytest.param({"schemaVersion": 2}, "schemaVersion: should be 1", id="a newer schema"),
+        pytest.param({"model": {}}, "model.name: required key is missing", id="no model name"),
+        pytest.param(
+            {"model": {"name": "../etc"}}, "model.name: String should match", id="a path as name"
+        ),
+        pytest.param(
+            {"model": {"name": "m", "uri": "s3://bucket/m"}},
+            'model.uri: unsupported model uri; supported: "" (a model built into the image',
+            id="a scheme that is not supported",
+        ),
+        pytest.param(
+            {"model": {"name": "m", "uri": "file://relative"}},
+            "model.uri: unsupported model uri",
+            id="a file uri without an absolute path",
+        ),
+        pytest.param(
+            {"server": {"port": 9090}}, "server.metricsPort: must differ", id="ports that clash"
+        ),
+        pytest.param(
+            {"telemetry": {"otlpEndpoint": "collector:4317"}},
+            "telemetry.otlpEndpoint: String should match",
+            id="an endpoint without a scheme",
+        ),
+    ],
+)
+def test_mistakes_are_explained_by_key(changes: dict[str, Any], expected: str) -> None:
+    """An error names the key's path and what would be right there, in one line."""
+    with pytest.raises(InvalidSettingsError) as caught:
+        parse_settings(encode(**changes))
+
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
+def test_what_is_not_a_json_object_is_refused(content: bytes) -> None:
+    """Garbage is an InvalidSettings, never a traceback."""
+    with pytest.raises(InvalidSettingsError):
+        parse_settings(content)
+
+
+def test_missing_file_is_explained(tmp_path: Path) -> None:
+    """A file that is not there is named."""
+    with pytest.raises(InvalidSettingsError, match=r"cannot read .*absent\.json"):
+        load_settings(tmp_path / "absent.json")
+
+
+def test_live_hash_is_of_the_object_as_written() -> None:
+    """The operator can compute the same digest from what it wrote, defaults not filled in."""
+    live = {"tracing": {"samplingPercent": 5.0}, "logging": {"level": "debug"}}
+
+    assert hash_live(live) == parse_settings(encode(live=live)).live_hash
+    canonical = b'{"logging":{"level":"debug"},"tracing":{"samplingPercent":5.0}}'
+    assert hashlib.sha256(canonical).hexdigest()[:16] == hash_live(live)
+    assert hashlib.sha256(b"{}").hexdigest()[:16] == parse_settings(encode()).live_hash
+
+
+def test_environment_has_defaults_for_everything() -> None:
+    """Nothing but the settings file must be given."""
+    environment = read_environment({})
+
+    assert environment.config_path == Path("/etc/igw/runtime.json")
+    assert environment.models_root == Path("/models")
+    assert environment.termination_log == Path("/dev/termination-log")

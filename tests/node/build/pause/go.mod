@@ -1,0 +1,3 @@
+module localnode/pause
+
+go 1.25.0

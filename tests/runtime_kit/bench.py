@@ -1,0 +1,147 @@
+"""The whole serving path in one process, with real threads but without sockets or OpenVINO."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from igw_runtime.engines.protocol import Batch, Session
+from igw_runtime.models.decoding import ImageDecoder
+from igw_runtime.models.preprocessing import Preprocessor
+from igw_runtime.serving.classifier import Classifier
+from igw_runtime.serving.jobs import JobQueue
+from igw_runtime.serving.lifecycle import Lifecycle, State
+from igw_runtime.serving.workers import WorkerPool
+from igw_runtime.settings import MetricsSettings, ServingSettings, TracingSettings
+from igw_runtime.telemetry.metrics import Metrics
+from igw_runtime.telemetry.tracing import LiveSampler, get_tracer
+from igw_runtime.web.admission import Admission, WorkerLoad
+from igw_runtime.web.app import Services, build_app
+from igw_runtime.web.submission import Desk
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from runtime_kit.asgi import Client
+from runtime_kit.colours import PREPROCESSING, SERVED, ColourSession
+
+
+class GatedSession:
+    """The colour classifier, holding every inference until the gate is opened."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.batches: list[int] = []
+
+    def infer(self, batch: Batch) -> Batch:
+        self.batches.append(batch.shape[0])
+        self.gate.wait(5)
+        return ColourSession().infer(batch)
+
+
+@dataclass(slots=True, kw_only=True)
+class Bench:
+    """What a test may look at."""
+
+    client: Client
+    metrics: Metrics
+    lifecycle: Lifecycle
+    admission: Admission
+    queue: JobQueue
+    pool: WorkerPool
+    spans: InMemorySpanExporter
+    slow_seconds: float
+
+    def sample(self, name: str, **labels: str) -> float:
+        """Return one sample's value; -1 if there is none."""
+        value = self.metrics.registry.get_sample_value(name, labels)
+        return -1.0 if value is None else value
+
+    def span_tree(self) -> Any:
+        """Return the finished spans as nested (name, children), in order of their start."""
+        spans = sorted(self.spans.get_finished_spans(), key=lambda span: span.start_time or 0)
+        known = {span.context.span_id for span in spans if span.context}
+        roots = [s for s in spans if s.parent is None or s.parent.span_id not in known]
+        return [_branch(root, spans) for root in roots]
+
+
+def _branch(span: ReadableSpan, spans: list[ReadableSpan]) -> Any:
+    assert span.context
+    children = [s for s in spans if s.parent and s.parent.span_id == span.context.span_id]
+    return (span.name, [_branch(child, spans) for child in children])
+
+
+@contextmanager
+def a_bench(
+    *,
+    session: Session | None = None,
+    state: State = State.READY,
+    slow_seconds: float = 0.3,
+    sampling_percent: float = 100.0,
+    **serving: Any,
+) -> Iterator[Bench]:
+    """Build the serving path around one worker; `serving` overrides settings by field name."""
+    settings = ServingSettings().model_copy(update=serving)
+    metrics = Metrics(MetricsSettings())
+    metrics.show_model(SERVED)
+    spans = InMemorySpanExporter()
+    tracer = get_tracer(_provider(spans, sampling_percent))
+    lifecycle = Lifecycle(metrics)
+    lifecycle.advance(state)
+    queue = JobQueue(time.monotonic, metrics.abandoned.inc)
+    classifier = Classifier(
+        model=SERVED,
+        decoder=ImageDecoder(settings.max_pixels),
+        preprocessor=Preprocessor(PREPROCESSING),
+        metrics=metrics,
+        tracer=tracer,
+        max_body_bytes=settings.max_body_bytes,
+    )
+    pool = WorkerPool(
+        classifier=classifier,
+        sessions=[session or ColourSession()],
+        queue=queue,
+        metrics=metrics,
+        max_batch=settings.max_batch,
+        clock=time.monotonic,
+    )
+    admission = Admission(
+        settings, lifecycle, lambda: WorkerLoad(workers=1, mean_seconds=pool.mean_seconds)
+    )
+    metrics.watch_queue(lambda: admission.in_system)
+    desk = Desk(
+        settings=settings, admission=admission, queue=queue, metrics=metrics, clock=time.monotonic
+    )
+    services = Services(
+        desk=desk,
+        metrics=metrics,
+        tracer=tracer,
+        lifecycle=lifecycle,
+        model_name=SERVED.name,
+        read_model=lambda: SERVED,
+        longest_busy_seconds=pool.longest_busy_seconds,
+        slow_seconds=lambda: slow_seconds,
+    )
+    pool.start()
+    yield Bench(
+        client=Client(build_app(services)),
+        metrics=metrics,
+        lifecycle=lifecycle,
+        admission=admission,
+        queue=queue,
+        pool=pool,
+        spans=spans,
+        slow_seconds=slow_seconds,
+    )
+    queue.close()
+    pool.join(2)
+
+
+def _provider(spans: InMemorySpanExporter, percent: float) -> TracerProvider:
+    provider = TracerProvider(
+        sampler=LiveSampler(TracingSettings(sampling_percent=percent)), shutdown_on_exit=False
+    )
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    return provider
