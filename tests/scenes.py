@@ -6,15 +6,16 @@ API server adds. A scene is a healthy world with one thing changed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from factories import a_runtime, live_gateway_manifest
-
-from igw_operator.api.objects import Gateway, Manifest, parse_gateway
+from igw_operator.api.objects import Manifest, parse_gateway
 from igw_operator.errors import ApiError
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.plan.children import build_children
@@ -80,40 +81,53 @@ def a_snapshot(
     autoscaler: Sequence[Mapping[str, Any]] | None = None,
     pods: Sequence[Manifest] = (),
     replicas: int = 3,
-    **spec: Any,
+    name: str = "photos",
+    spec: Mapping[str, Any] | None = None,
+    **fields: Any,
 ) -> Snapshot:
     """A gateway whose children are all applied; by default everything is as asked for.
 
     ``deployment``, ``collector`` and ``autoscaler`` replace those children's statuses,
-    ``replicas`` is what the live Deployment has, further arguments are spec fields.
+    ``replicas`` is what the live Deployment has, ``spec`` and further arguments are fields of
+    the gateway's spec.
     """
-    manifest = live_gateway_manifest(**spec)
+    manifest = live_gateway_manifest(name, **(fields | dict(spec or {})))
     manifest["metadata"]["generation"] = generation
     gateway = parse_gateway(manifest)
-    desired = [
-        stamp(child, gateway)
-        for child in build_children(
-            PlanInput(gateway=gateway, runtime=a_runtime(), capabilities=capabilities)
-        )
-    ]
+    desired = _stamped_children(json.dumps(manifest), capabilities)
     children = {(it["kind"], it["metadata"]["name"]): as_live(it) for it in desired}
-    children[DEPLOYMENT]["spec"]["replicas"] = replicas
-    children[DEPLOYMENT]["status"] = deployment or deployment_status(replicas)
-    if COLLECTOR in children:
-        children[COLLECTOR]["status"] = collector or deployment_status(1)
-    if AUTOSCALER in children:
-        conditions = autoscaler_conditions() if autoscaler is None else list(autoscaler)
-        children[AUTOSCALER]["status"] = {"conditions": conditions}
+    server = children["Deployment", gateway.child_name()]
+    server["spec"]["replicas"] = replicas
+    server["status"] = deployment or deployment_status(replicas)
+    for key, child in children.items():
+        if key == ("Deployment", gateway.child_name("collector")):
+            child["status"] = collector or deployment_status(1)
+        if child["kind"] == "HorizontalPodAutoscaler":
+            conditions = autoscaler_conditions() if autoscaler is None else list(autoscaler)
+            child["status"] = {"conditions": conditions}
     return Snapshot(
         manifest=manifest,
         gateway=gateway,
         runtime=a_runtime(),
         desired=desired,
         children=children,
-        replica_sets=[a_replica_set(children[DEPLOYMENT])],
+        replica_sets=[a_replica_set(server)],
         pods=pods,
         capabilities=capabilities,
     )
+
+
+@cache
+def _stamped_children(manifest: str, capabilities: Capabilities) -> tuple[Manifest, ...]:
+    """What is applied; made once per spec, because random worlds share few specs."""
+    gateway = parse_gateway(json.loads(manifest))
+    inputs = PlanInput(gateway=gateway, runtime=a_runtime(), capabilities=capabilities)
+    return tuple(stamp(child, gateway) for child in build_children(inputs))
+
+
+def fixed(replicas: int, **more: Any) -> Snapshot:
+    """A gateway with a fixed number of replicas."""
+    return a_snapshot(replicas=replicas, spec={"replicas": replicas}, **more)
 
 
 def as_live(applied: Manifest) -> Manifest:
@@ -246,9 +260,3 @@ def condition_of(status: Mapping[str, Any], kind: str) -> dict[str, Any]:
     """The condition of that type; empty where there is none."""
     found: dict[str, Any] = next((it for it in status["conditions"] if it["type"] == kind), {})
     return found
-
-
-def reparsed(snapshot: Snapshot) -> Gateway:
-    """The gateway of a snapshot that has one."""
-    assert snapshot.gateway is not None
-    return snapshot.gateway

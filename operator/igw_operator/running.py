@@ -17,7 +17,7 @@ from typing import Final
 
 import kopf
 import structlog
-from prometheus_client import start_http_server
+from prometheus_client import disable_created_metrics, start_http_server
 
 from igw_operator import __version__, handlers
 from igw_operator.act.apply import Applier
@@ -156,6 +156,8 @@ class Operator:
             settings=handlers.build_settings(),
             standalone=True,
             clusterwide=True,
+            # Without one kopf asks for the user's name, and a container's uid may have none.
+            identity=_identify(self._settings),  # type: ignore[arg-type]  # its NewType is private
             liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
         )
 
@@ -200,6 +202,7 @@ async def run_operator(
         LeaseLostError: another operator is active now.
     """
     connection = await find_connection(kubeconfig, surroundings.environment, surroundings.clock)
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=metrics.registry)

@@ -8,6 +8,9 @@ from harness.kubectl import Kubectl
 from harness.provider import Provider
 
 OPERATOR_NAMESPACE: Final = "igw-system"
+_CRDS: Final = tuple(
+    f"crd/{plural}.inference.igw.dev" for plural in ("inferencegateways", "inferenceruntimes")
+)
 _WAIT: Final = "--timeout=180s"
 
 
@@ -20,8 +23,9 @@ def install_monitoring(kubectl: Kubectl, provider: Provider) -> None:
 
 def install_operator(kubectl: Kubectl) -> None:
     """CRDs, the operator in ``igw-system``, and the default InferenceRuntime."""
+    kubectl("apply", "-f", "crds")
+    kubectl("wait", "--for=condition=Established", _WAIT, *_CRDS)
     kubectl("apply", "-k", "manifests/overlays/demo")
-    kubectl("wait", "--for=condition=Established", _WAIT, "crd/inferencegateways.inference.igw.dev")
 
 
 def wait_for_operator(kubectl: Kubectl) -> None:

@@ -18,6 +18,7 @@ COMMIT
 *filter
 :INPUT ACCEPT [0:0]
 -A INPUT -p tcp -m tcp --dport 22 -j ACCEPT
+-A INPUT -m comment --comment "KUBE-ROUTER rule" -m mark --mark 0x20000 -j ACCEPT
 COMMIT
 """
 
@@ -32,6 +33,9 @@ def test_only_own_rules_and_chains_are_removed() -> None:
         "-F IGW-NODE",
         "-X KUBE-SERVICES",
         "-X IGW-NODE",
+        "COMMIT",
+        "*filter",
+        '-D INPUT -m comment --comment "KUBE-ROUTER rule" -m mark --mark 0x20000 -j ACCEPT',
         "COMMIT",
     ]
 

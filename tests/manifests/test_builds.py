@@ -32,7 +32,7 @@ every_build = pytest.mark.parametrize("folder", BUILDS)
 
 def test_each_kustomization_is_named_in_this_file() -> None:
     """A folder that is added cannot escape the rules below."""
-    found = (path for top in ("crds", "manifests") for path in (ROOT / top).rglob("kustomiz*"))
+    found = (path for top in ("crds", "manifests") for path in (ROOT / top).rglob("*ustomization*"))
     assert sorted(str(path.parent.relative_to(ROOT)) for path in found) == sorted(BUILDS)
 
 
@@ -51,10 +51,11 @@ def test_it_builds_and_names_each_object_once(build: Build, folder: str) -> None
 def test_every_file_of_a_folder_is_used(build: Build, folder: str) -> None:
     """A manifest that its kustomization forgot would never reach a cluster."""
     build(folder)
-    kustomization = yaml.safe_load((ROOT / folder / "kustomization.yaml").read_text())
+    (entry,) = (ROOT / folder).glob("*ustomization*")
+    kustomization = yaml.safe_load(entry.read_text())
     patches = [patch["path"] for patch in kustomization.get("patches", [])]
     used = {Path(name).name for name in kustomization["resources"] + patches}
-    files = {path.name for path in (ROOT / folder).glob("*.yaml")} - {"kustomization.yaml"}
+    files = {path.name for path in (ROOT / folder).glob("*.yaml")} - {entry.name}
     assert files <= used
 
 
@@ -77,6 +78,12 @@ def test_the_base_holds_both_crds_the_operator_and_a_default_runtime(build: Buil
     assert runtime.is_default
     assert runtime.spec.image == RUNTIME_IMAGE
     assert runtime.spec.collector_image == DEFAULT_COLLECTOR_IMAGE
+
+
+def test_the_folder_of_crds_can_be_applied_as_it_is() -> None:
+    """`kubectl apply -f crds` reads every YAML file in it: nothing but CRDs may be there."""
+    for path in (ROOT / "crds").glob("*.y*ml"):
+        assert yaml.safe_load(path.read_text())["kind"] == "CustomResourceDefinition"
 
 
 @every_build

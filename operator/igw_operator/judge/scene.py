@@ -10,12 +10,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from igw_operator import conventions
-from igw_operator.api.objects import Manifest
+from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.workload import Workload, parse_workload
 from igw_operator.plan.diff import diff, stamp
+
+# Kinds whose status is evidence for a condition.
+_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler"}
 
 
 class Concern(StrEnum):
@@ -89,14 +93,23 @@ def build_scene(snapshot: Snapshot, now: datetime) -> Scene:
 
 
 def _find_stale(snapshot: Snapshot) -> Iterable[tuple[str, str]]:
-    """A cached child may be older than the apply that was just answered; it proves nothing."""
+    """A cached child may be older than the apply that was just answered; it proves nothing.
+
+    That matters where a status is read off the child. Of the others it is enough that they
+    exist: an apply that did not fail is the proof, and failures are judged before.
+    """
     gateway = snapshot.gateway
     if gateway is None:
         return
     for desired in snapshot.desired:
         key = (desired["kind"], desired["metadata"]["name"])
-        stamps = desired["metadata"].get("annotations") or {}
-        if conventions.ANNOTATION_APPLIED_HASH not in stamps:
-            desired = stamp(desired, gateway)  # noqa: PLW2901 - the same object, as it is applied
-        if diff(desired, snapshot.children.get(key), gateway.uid):
+        live = snapshot.children.get(key)
+        if live is None or (key[0] in _READ_KINDS and _is_older(live, desired, gateway)):
             yield key
+
+
+def _is_older(live: Manifest, desired: Manifest, gateway: Gateway) -> bool:
+    stamps = desired["metadata"].get("annotations") or {}
+    if conventions.ANNOTATION_APPLIED_HASH not in stamps:
+        desired = stamp(desired, gateway)
+    return bool(diff(desired, live, gateway.uid))

@@ -36,9 +36,7 @@ def judge_ready(scene: Scene) -> Verdict:
 
 
 def is_stalled(scene: Scene, ready: Verdict) -> bool:
-    """Whether waiting cannot cure what keeps the gateway from being Ready."""
-    if ready.truth is Truth.TRUE:
-        return False
+    """Whether waiting cannot cure what keeps a gateway from being Ready."""
     reason = ready.finding.reason
     gave_up = scene.server is not None and scene.server.has_exceeded_its_deadline
     return reason in STALLED or (gave_up and reason in SEVERITY)

@@ -26,6 +26,7 @@ _CONNECT_SECONDS: Final = 5.0
 _LIST_SECONDS: Final = 60.0
 _CONNECTIONS: Final = 64
 _UNAUTHORIZED: Final = 401
+_NOT_FOUND: Final = 404
 _GONE: Final = 410
 _FAILED: Final = 400
 _MESSAGE_LENGTH: Final = 1024
@@ -121,7 +122,8 @@ class ApiClient:
             message = f"{method} {path}: {type(error).__name__} {error}".strip()
             raise ApiError(message, status=0, reason=type(error).__name__) from error
         except ApiError as error:
-            self._count_error(method, error.status)
+            if (method, error.status) != ("GET", _NOT_FOUND):  # that is an answer, no error
+                self._count_error(method, error.status)
             raise
 
     async def fetch_all(self, resource: Resource) -> Listing:

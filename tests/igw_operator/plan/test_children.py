@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from finders import EVERY_API, an_input, build
-from golden import CASES, GOLDEN, dump, render_case
 from igw_operator import conventions
 from igw_operator.plan.children import build_children
+from plan_kit.cases import CASES, GOLDEN, dump, render_case
+from plan_kit.children import EVERY_API, an_input, build
 
 OPTIONAL_KINDS = {"ServiceMonitor", "PrometheusRule"}
 

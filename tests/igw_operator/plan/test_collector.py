@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import yaml
 
-from finders import build, container
 from igw_operator import conventions
+from plan_kit.children import build, container
 
 KEY = ("Deployment", "photos-collector")
 CONFIG = ("ConfigMap", "photos-collector")

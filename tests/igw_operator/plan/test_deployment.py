@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from finders import build, container, pod_spec
 from igw_operator import conventions
+from plan_kit.children import build, container, pod_spec
 
 KEY = ("Deployment", "photos")
 

@@ -8,18 +8,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factories import a_gateway, gateway_manifest
-from finders import an_input
 from igw_operator import conventions
 from igw_operator.api.objects import Manifest, parse_gateway
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import Reason, diff, is_foreign, stamp
+from plan_kit.children import an_input
 
 GATEWAY = a_gateway()
 CHILDREN = [stamp(child, GATEWAY) for child in build_children(an_input())]
-DEPLOYMENT = next(child for child in CHILDREN if child["metadata"]["name"] == "photos-collector")
+DEPLOYMENT = next(child for child in CHILDREN if child["kind"] == "Deployment")
 
 
 def config(**data: str) -> Manifest:
+    """A small child."""
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from finders import build
+from plan_kit.children import build
 
 KEY = ("PodDisruptionBudget", "photos")
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from finders import build
 from igw_operator.plan.inputs import Capabilities
+from plan_kit.children import build
 
 KEY = ("HorizontalPodAutoscaler", "photos")
 

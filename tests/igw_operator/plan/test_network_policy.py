@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from finders import build
 from igw_operator.errors import SpecError
 from igw_operator.plan.inputs import Defaults
+from plan_kit.children import build
 
 KEY = ("NetworkPolicy", "photos")
 COLLECTOR = ("NetworkPolicy", "photos-collector")

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from factories import a_runtime, gateway_manifest
-from finders import EVERY_API
 from igw_operator import conventions
 from igw_operator.api.objects import parse_gateway
 from igw_operator.plan.inputs import Defaults
 from igw_operator.plan.render import render
+from plan_kit.children import EVERY_API
 
 
 def test_renders_a_gateway_from_a_file() -> None:

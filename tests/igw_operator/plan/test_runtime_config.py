@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 from factories import a_gateway
-from finders import build
 from igw_operator.plan.runtime_config import build_settings, hash_live, hash_static
 from igw_runtime.settings import parse_settings
+from plan_kit.children import build
 
 
 def settings(**spec: Any) -> dict[str, Any]:
+    """The settings of a gateway with these spec fields."""
     return build_settings(a_gateway(**spec))
 
 

@@ -10,14 +10,17 @@ from igw_operator.plan.scheduling import SPOT_MARKS, build_scheduling
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
+REQUIRED_PATH = f"spec.scheduling.affinity.nodeAffinity.{REQUIRED}"
 SELECTOR = {"app": "x"}
 
 
 def schedule(**fields: Any) -> dict[str, Any]:
+    """The scheduling part of a pod's spec."""
     return build_scheduling(Scheduling.model_validate(fields, strict=False), SELECTOR)
 
 
 def terms(scheduled: dict[str, Any]) -> list[dict[str, Any]]:
+    """The required node selector terms."""
     found = scheduled["affinity"]["nodeAffinity"][REQUIRED]["nodeSelectorTerms"]
     assert isinstance(found, list)
     return found
@@ -104,7 +107,9 @@ def test_tolerates_the_taints_of_interruptible_nodes() -> None:
 
 def test_leaves_the_users_affinity_as_it_was() -> None:
     """Builders never change their input."""
-    affinity = {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": []}]}}}
+    affinity: dict[str, Any] = {
+        "nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": []}]}}
+    }
     schedule(affinity=affinity)
     assert affinity["nodeAffinity"][REQUIRED] == {"nodeSelectorTerms": [{"matchExpressions": []}]}
 
@@ -113,15 +118,14 @@ def test_leaves_the_users_affinity_as_it_was() -> None:
     ("affinity", "path"),
     [
         ({"nodeAffinity": "x"}, "spec.scheduling.affinity.nodeAffinity"),
-        ({"nodeAffinity": {REQUIRED: []}}, f"spec.scheduling.affinity.nodeAffinity.{REQUIRED}"),
+        ({"nodeAffinity": {REQUIRED: []}}, REQUIRED_PATH),
         (
             {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": ["x"]}}},
-            f"spec.scheduling.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0]",
+            f"{REQUIRED_PATH}.nodeSelectorTerms[0]",
         ),
         (
             {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": [{"matchExpressions": {}}]}}},
-            f"spec.scheduling.affinity.nodeAffinity.{REQUIRED}.nodeSelectorTerms[0]"
-            ".matchExpressions",
+            f"{REQUIRED_PATH}.nodeSelectorTerms[0].matchExpressions",
         ),
     ],
     ids=["not an object", "not an object below", "term is no object", "expressions are no list"],

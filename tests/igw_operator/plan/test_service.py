@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from finders import build
 from igw_operator import conventions
+from plan_kit.children import build
 
 
 def test_offers_port_80_to_clients() -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from finders import build
 from igw_operator.plan.inputs import Defaults
+from plan_kit.children import build
 
 KEY = ("ServiceMonitor", "photos")
 

@@ -8,14 +8,17 @@ from igw_operator.plan.subset import find_misses
 
 
 def misses(desired: dict[str, Any], live: dict[str, Any]) -> list[str]:
+    """The paths that are missing."""
     return list(find_misses(desired, live))
 
 
 def in_pod(field: str, value: Any) -> dict[str, Any]:
+    """A Deployment with one field of its pod's spec."""
     return {"spec": {"template": {"spec": {field: value}}}}
 
 
 def in_container(**fields: Any) -> dict[str, Any]:
+    """A Deployment with one container."""
     return in_pod("containers", [{"name": "runtime", **fields}])
 
 

@@ -10,11 +10,12 @@ import configparser
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from localnode.commands import run, run_visibly, succeeds
+from localnode.commands import run, run_visibly
 from localnode.context import hash_context
 from localnode.errors import NodeError
 from localnode.images import ImageStore, scratch_folder
@@ -24,6 +25,8 @@ from localnode.paths import cache_root
 from localnode.progress import say
 from localnode.versions import BaseImage
 
+# buildah notes there which blobs it has seen, wherever its storage is.
+_SHARED_FOLDER = Path("/var/lib/containers")
 _CA_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -49,8 +52,12 @@ def build_image(store: ImageStore, request: BuildRequest, bases: tuple[BaseImage
     def write(target: Path) -> None:
         lock = cache_root() / "locks" / "buildah"
         with hold_lock(lock, lambda: say("waiting for another build …")):
-            _load_bases(store, bases)
-            _run_buildah(request, target)
+            foreign = _SHARED_FOLDER.exists()
+            buildah = _Buildah()
+            _load_bases(buildah, store, bases)
+            _bud_and_push(buildah, request, target)
+            if not foreign:
+                shutil.rmtree(_SHARED_FOLDER, ignore_errors=True)
 
     return store.make(request.tag, key, write)
 
@@ -82,36 +89,58 @@ def build_pip_config(environment: Mapping[str, str], host_config: str, bundle: s
     return "\n".join(["[global]", *lines, ""])
 
 
-def _buildah(*arguments: str) -> list[str]:
-    storage = cache_root() / "buildah"
-    return [
-        "buildah",
-        "--root",
-        str(storage / "root"),
-        "--runroot",
-        str(storage / "run"),
-        *arguments,
-    ]
+class _Buildah:
+    """buildah with storage of its own in the cache, and no trace elsewhere."""
+
+    def __init__(self) -> None:
+        self._folder = cache_root() / "buildah"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        storage, settings = self._folder / "storage.conf", self._folder / "containers.conf"
+        root, runroot = self._folder / "root", self._folder / "run"
+        storage.write_text(
+            f'[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "{runroot}"\n'
+        )
+        settings.write_text(f'[network]\nnetwork_config_dir = "{self._folder / "networks"}"\n')
+        self._env = {
+            "CONTAINERS_STORAGE_CONF": str(storage),
+            "CONTAINERS_CONF": str(settings),
+        }
+
+    def run(self, *arguments: str) -> str:
+        """Run a subcommand quietly."""
+        return run(["buildah", *arguments], env=self._env)
+
+    def run_visibly(self, *arguments: str) -> None:
+        """Run a subcommand that people want to watch."""
+        run_visibly(["buildah", *arguments], env=self._env)
+
+    def holds(self, image: str) -> bool:
+        """Tell whether the storage has an image."""
+        return image in self.run("images", "--format", "{{.Name}}:{{.Tag}}").split()
+
+    def marker(self, archive: Path) -> Path:
+        """Return the file that notes from which key an archive was loaded."""
+        return self._folder / f"{archive.parent.name}.key"
 
 
-def _load_bases(store: ImageStore, bases: tuple[BaseImage, ...]) -> None:
+def _load_bases(buildah: _Buildah, store: ImageStore, bases: tuple[BaseImage, ...]) -> None:
     """Put the base images into buildah's own storage, again when they were made anew."""
     for base in bases:
         archive, key = store.archive(base.reference), store.key(base.reference)
         if not archive.exists():
             message = f"{base.reference} is not made yet; run 'tests/node/kind ensure'"
             raise NodeError(message)
-        marker = cache_root() / "buildah" / f"{archive.parent.name}.key"
+        marker = buildah.marker(archive)
         name = normalise_reference(base.reference)
         known = marker.exists() and marker.read_text() == key
-        if known and succeeds(_buildah("inspect", "--type", "image", name)):
+        if known and buildah.holds(name):
             continue
-        pulled = run(_buildah("pull", "--quiet", f"oci-archive:{archive}")).split()[-1]
-        run(_buildah("tag", pulled, name))
+        pulled = buildah.run("pull", "--quiet", f"oci-archive:{archive}").split()[-1]
+        buildah.run("tag", pulled, name)
         marker.write_text(key)
 
 
-def _run_buildah(request: BuildRequest, target: Path) -> None:
+def _bud_and_push(buildah: _Buildah, request: BuildRequest, target: Path) -> None:
     image = normalise_reference(request.tag)
     options = [
         "--layers",
@@ -128,10 +157,8 @@ def _run_buildah(request: BuildRequest, target: Path) -> None:
     with scratch_folder() as scratch:
         for source, place, mode in _list_mounts(scratch):
             options.append(f"--volume={source}:{place}:{mode}")
-        run_visibly(_buildah("bud", *options, str(request.context)))
-    run(
-        _buildah("push", "--quiet", "--disable-compression", image, f"oci-archive:{target}:{image}")
-    )
+        buildah.run_visibly("bud", *options, str(request.context))
+    buildah.run("push", "--quiet", "--disable-compression", image, f"oci-archive:{target}:{image}")
 
 
 def _list_mounts(scratch: Path) -> list[tuple[Path, str, str]]:

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from localnode.commands import succeeds
-from localnode.network import list_chains, list_ip_sets, list_links, tear_down_network
+from localnode.network import list_ip_sets, list_links, list_rules, tear_down_network
 from localnode.paths import RUN, STATE, cache_root
 from localnode.processes import Process, Supervisor, read_start_time
 from localnode.runtime import SOCKET, remove_containers
@@ -83,7 +83,7 @@ def list_leftovers() -> list[str]:
     found += [f"mount {path}" for path in _list_mounts(RUN, STATE, cache_root() / "buildah")]
     found += list_links()
     for family in ("iptables", "ip6tables"):
-        found += [f"{family} chain {chain}" for chain in list_chains(family)]
+        found += [f"{family} {rule}" for rule in list_rules(family)]
     found += [f"ipset {name}" for name in list_ip_sets()]
     found += [
         f"cgroup {root / CGROUP_NAME}" for root in _hierarchies() if (root / CGROUP_NAME).is_dir()

@@ -304,7 +304,8 @@ class ControlPlane:
         namespace, name = user.split(":")[2:]
         config = self.kubeconfig(self.directory / "admin.kubeconfig", url=self.internal_url)
         kubectl = [self.binary("kubernetes", "kubectl"), f"--kubeconfig={config}"]
-        return run([*kubectl, "create", "token", name, "-n", namespace, "--duration=24h"]).strip()
+        command = [*kubectl, "create", "token", name, "-n", namespace, "--duration=24h"]
+        return run(command, env={"KUBECACHEDIR": str(self.directory / "kubectl")}).strip()
 
 
 _API_SERVER_FLAGS = (
@@ -320,6 +321,8 @@ _API_SERVER_FLAGS = (
     "--enable-aggregator-routing=true",
     # The node's name is in nobody's DNS.
     "--kubelet-preferred-address-types=InternalIP",
+    # One file, not a series of them: tests read the ledger from its start.
+    "--audit-log-maxsize=2000",
     "--profiling=false",
 )
 

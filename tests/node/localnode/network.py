@@ -19,7 +19,8 @@ POD_SUBNET = "10.244.0.0/24"
 
 _CHAIN = "IGW-NODE"
 _OWN_CHAIN = re.compile(r"^(KUBE-|CNI-|IGW-)")
-_OWN_TARGET = re.compile(r" -[jg] (KUBE-|CNI-|IGW-)")
+# kube-router also puts rules without a chain of its own into the built-in chains.
+_OWN_RULE = re.compile(r" -[jg] (KUBE-|CNI-|IGW-)|--comment \"KUBE-ROUTER ")
 _OWN_SET = re.compile(r"^(inet6:)?(KUBE-|kube-router-)")
 _FAMILIES = ("iptables", "ip6tables")
 _RECORD = STATE / "sysctls.json"
@@ -69,7 +70,7 @@ def set_up_network(api_port: int) -> None:
 
 def tear_down_network() -> None:
     """Remove links, rules, sets and the address, and restore the kernel settings."""
-    if Path("/sys/class/net", BRIDGE).exists():
+    if _has_bridge():
         run(["ip", "link", "delete", BRIDGE])
     for family in _FAMILIES:
         _drop_own_rules(family)
@@ -80,9 +81,15 @@ def tear_down_network() -> None:
     _restore_sysctls()
 
 
-def list_chains(family: str) -> list[str]:
-    """List the firewall chains that the node's programs made, as TABLE/CHAIN."""
-    return [f"{table}/{chain}" for table, chain, _ in _own_lines(family) if chain]
+def list_rules(family: str) -> list[str]:
+    """List the firewall's chains, and rules in others' chains, that the node's programs made."""
+    if not succeeds([f"{family}-save"]):
+        return []
+    found: list[str] = []
+    for table, (rules, chains) in _group_by_table(run([f"{family}-save"])).items():
+        found += [f"chain {table}/{chain}" for chain in chains]
+        found += [f"rule {table}/{rule}" for rule in rules]
+    return found
 
 
 def list_ip_sets() -> list[str]:
@@ -95,15 +102,14 @@ def list_ip_sets() -> list[str]:
 
 def list_links() -> list[str]:
     """List the node's network links and addresses."""
-    bridge = [f"link {BRIDGE}"] if Path("/sys/class/net", BRIDGE).exists() else []
+    bridge = [f"link {BRIDGE}"] if _has_bridge() else []
     return bridge + ([f"address {NODE_ADDRESS}"] if _has_address() else [])
 
 
 def build_removal(saved: str) -> str:
     """Turn iptables-save's output into the commands that remove what the node made."""
     lines: list[str] = []
-    for table, own in _group_by_table(saved).items():
-        rules, chains = own
+    for table, (rules, chains) in _group_by_table(saved).items():
         if not rules and not chains:
             continue
         lines += [f"*{table}", *(f"-D {rule}" for rule in rules)]
@@ -126,16 +132,9 @@ def _group_by_table(saved: str) -> dict[str, tuple[list[str], list[str]]]:
                 tables[table][1].append(chain)
         elif line.startswith("-A "):
             rule = line.removeprefix("-A ")
-            if not _OWN_CHAIN.match(rule) and _OWN_TARGET.search(rule):
+            if not _OWN_CHAIN.match(rule) and _OWN_RULE.search(rule):
                 tables[table][0].append(rule)
     return tables
-
-
-def _own_lines(family: str) -> list[tuple[str, str, str]]:
-    if not succeeds([f"{family}-save"]):
-        return []
-    grouped = _group_by_table(run([f"{family}-save"]))
-    return [(table, chain, "") for table, (_, chains) in grouped.items() for chain in chains]
 
 
 def _drop_own_rules(family: str) -> None:
@@ -144,6 +143,10 @@ def _drop_own_rules(family: str) -> None:
     removal = build_removal(run([f"{family}-save"]))
     if removal:
         run([f"{family}-restore", "--noflush"], text_in=removal)
+
+
+def _has_bridge() -> bool:
+    return succeeds(["ip", "link", "show", "dev", BRIDGE])
 
 
 def _has_address() -> bool:

@@ -273,7 +273,9 @@ class _Builder:
 
     def _kubectl(self, *arguments: str) -> str:
         config = self._config_for("admin", "admin")
-        return run([self._binary("kubectl"), f"--kubeconfig={config}", *arguments])
+        # Or it fills the user's own cache with what it learns about a passing cluster.
+        quiet = {"KUBECACHEDIR": str(CLUSTER_FOLDER / "kubectl")}
+        return run([self._binary("kubectl"), f"--kubeconfig={config}", *arguments], env=quiet)
 
     def _record(self) -> Cluster:
         context = f"kind-{self.name}"

@@ -119,7 +119,3 @@ def _render_whole_rate(series: str, *, bucket: str, counter: str) -> str:
 def _read_target(percent: float) -> Decimal:
     # Through its text: 99.95 means what it says, not the double next to it.
     return Decimal(str(percent)) / 100
-
-
-def _render_rate(selector: str) -> str:
-    return f"sum(rate({selector}[{_RATE_WINDOW}]))"

@@ -13,7 +13,7 @@ from igw_operator.plan.slo.promql import render_le, render_number, render_select
 @given(st.decimals(min_value=Decimal("0.0001"), max_value=99_999_999, places=4))
 def test_names_buckets_as_the_runtime_does(seconds: Decimal) -> None:
     """`le` is text: one digit off, and the objective has no data."""
-    assert render_le(seconds) == floatToGoString(float(seconds))
+    assert render_le(seconds) == floatToGoString(float(seconds))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize(

@@ -5,28 +5,31 @@ from typing import Any
 import pytest
 
 from factories import a_gateway
-from finders import an_input, build
 from igw_operator.api.windows import Window
 from igw_operator.errors import SpecError
 from igw_operator.plan.inputs import Defaults
 from igw_operator.plan.slo.alerts import ALERT_NAMES
 from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.plan.slo.rule import build_prometheus_rule
+from plan_kit.children import an_input, build
 
 KEY = ("PrometheusRule", "photos-slo")
 
 
 def groups(**arguments: Any) -> list[dict[str, Any]]:
+    """The rule groups of a gateway; arguments as for `build`."""
     found = build(**arguments)[KEY]["spec"]["groups"]
     assert isinstance(found, list)
     return found
 
 
 def rules(**arguments: Any) -> list[dict[str, Any]]:
+    """All rules of all groups."""
     return [rule for group in groups(**arguments) for rule in group["rules"]]
 
 
 def alerts(**arguments: Any) -> list[dict[str, Any]]:
+    """All alerts of all groups."""
     return [rule for rule in rules(**arguments) if "alert" in rule]
 
 

@@ -17,7 +17,7 @@ from igw_operator.api.objects import Manifest, parse_gateway, parse_runtime
 from igw_operator.plan.inputs import Capabilities, Defaults
 from igw_operator.plan.render import render
 
-GOLDEN: Final = Path(__file__).parents[2] / "golden"
+GOLDEN: Final = Path(__file__).parents[1] / "golden"
 CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
 
 _MONITORED: Final = Capabilities(service_monitors=True, prometheus_rules=True)

@@ -1,0 +1,244 @@
+"""What holds of every status, whatever the world looks like: found by random worlds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from igw_operator.api.objects import Manifest
+from igw_operator.errors import FieldError, SpecError
+from igw_operator.judge.events import transitions
+from igw_operator.judge.snapshot import Snapshot
+from igw_operator.judge.status import judge
+from igw_operator.plan.inputs import Capabilities
+from scenes import (
+    AUTOSCALER,
+    DEPLOYMENT,
+    NOW,
+    OLD_HASH,
+    a_failure,
+    a_pod,
+    a_snapshot,
+    autoscaler_conditions,
+    condition,
+    condition_of,
+    crashed,
+    progressing,
+    ready_of,
+    running,
+    waiting,
+    with_child,
+)
+
+COUNT = st.integers(0, 4)
+CONTAINERS = st.sampled_from(
+    [
+        None,
+        running(),
+        running(ready=False),
+        waiting("ContainerCreating"),
+        waiting("ErrImagePull", "not found"),
+        crashed(66, "ModelNotFound: no package"),
+        crashed(137, "", "OOMKilled"),
+        crashed(1),
+    ]
+)
+CONDITIONS = st.sampled_from(
+    [
+        [],
+        [progressing()],
+        [progressing("ReplicaSetUpdated")],
+        [progressing("ProgressDeadlineExceeded", "False")],
+        [condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota: tiny")],
+    ]
+)
+AUTOSCALERS = st.sampled_from(
+    [
+        None,
+        [],
+        autoscaler_conditions(),
+        autoscaler_conditions(ScalingActive=("False", "FailedGetResourceMetric", "none")),
+    ]
+)
+FAILURES = st.sampled_from(
+    [
+        (),
+        (a_failure("Deployment", 503, "later"),),
+        (a_failure("ServiceMonitor", 422, "bad"),),
+        (a_failure("Service", 409, "not ours", foreign=True),),
+    ]
+)
+CAPABILITIES = st.builds(
+    Capabilities,
+    service_monitors=st.booleans(),
+    prometheus_rules=st.booleans(),
+    custom_metrics=st.booleans(),
+)
+INVALID = SpecError([FieldError("spec.model", "is required")])
+
+
+@st.composite
+def pods(draw: st.DrawFn) -> Manifest:
+    """A pod of the current or of the old revision."""
+    return a_pod(
+        f"{draw(st.integers(0, 99)):05}",
+        container=draw(CONTAINERS),
+        template_hash=draw(st.sampled_from(["6d4cf56db6", OLD_HASH])),
+        phase=draw(st.sampled_from(["Pending", "Running", "Failed"])),
+    )
+
+
+@st.composite
+def snapshots(draw: st.DrawFn) -> Snapshot:
+    """A gateway in any state, possible or not."""
+    wanted = draw(COUNT)
+    specs: list[dict[str, Any]] = [{}, {"replicas": wanted}, {"scaling": {"minReplicas": 1}}]
+    near = st.one_of(st.just(wanted), st.just(wanted), COUNT)
+    status = {
+        "observedGeneration": draw(st.sampled_from([1, 1, 0])),
+        "replicas": draw(near),
+        "updatedReplicas": draw(near),
+        "readyReplicas": draw(near),
+        "availableReplicas": draw(near),
+        "conditions": draw(CONDITIONS),
+    }
+    snapshot = a_snapshot(
+        generation=draw(st.integers(1, 3)),
+        deployment=status,
+        replicas=wanted,
+        autoscaler=draw(AUTOSCALERS),
+        pods=draw(st.lists(pods(), max_size=3)),
+        capabilities=draw(CAPABILITIES),
+        spec=draw(st.sampled_from(specs)),
+    )
+    for key in draw(st.sets(st.sampled_from([DEPLOYMENT, AUTOSCALER]), max_size=1)):
+        if draw(st.booleans()):
+            snapshot = with_child(snapshot, key, None)
+    broken = draw(st.sampled_from([False, False, False, True]))
+    return replace(
+        snapshot,
+        failures=draw(FAILURES),
+        spec_error=INVALID if broken else None,
+        gateway=None if broken else snapshot.gateway,
+    )
+
+
+def kstatus(manifest: Mapping[str, Any], status: Mapping[str, Any]) -> str:
+    """What kstatus computes of a custom resource, written from its documentation.
+
+    https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
+    """
+    if "deletionTimestamp" in manifest["metadata"]:
+        return "Terminating"
+    if status["observedGeneration"] != manifest["metadata"]["generation"]:
+        return "InProgress"
+    for entry in status["conditions"]:
+        if entry["type"] == "Reconciling" and entry["status"] == "True":
+            return "InProgress"
+        if entry["type"] == "Stalled" and entry["status"] == "True":
+            return "Failed"
+    ready = ready_of(status)
+    if ready:
+        return "Current" if ready["status"] == "True" else "InProgress"
+    return "Current"
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots())
+def test_a_status_is_a_fixed_point(snapshot: Snapshot) -> None:
+    """Judged again, hours later, nothing is written and nothing is told."""
+    first = judge(snapshot, None, NOW)
+
+    again = judge(snapshot, first, NOW + timedelta(hours=5))
+
+    assert again == first
+    assert transitions(first, again) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots())
+def test_kstatus_reads_the_same_as_a_person(snapshot: Snapshot) -> None:
+    """Current is Ready, Failed is Stalled, InProgress is Reconciling: exactly one of them."""
+    status = judge(snapshot, None, NOW)
+    true = [
+        kind
+        for kind in ("Ready", "Stalled", "Reconciling")
+        if condition_of(status, kind).get("status") == "True"
+    ]
+
+    said = {"Current": "Ready", "Failed": "Stalled", "InProgress": "Reconciling"}
+    assert true == [said[kstatus(snapshot.manifest, status)]]
+    # Abnormal-true conditions are absent while all is normal.
+    assert {it["status"] for it in status["conditions"] if it["type"] in said.values()} <= (
+        {"True"} if true == ["Ready"] else {"True", "False"}
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(snapshots())
+def test_ready_has_evidence(snapshot: Snapshot) -> None:
+    """Never True on an old generation, a missing child, a failure or a wrong number."""
+    status = judge(snapshot, None, NOW)
+    assert status["observedGeneration"] == snapshot.manifest["metadata"]["generation"]
+    if ready_of(status)["status"] != "True":
+        return
+
+    assert snapshot.spec_error is None
+    assert {failure.kind for failure in snapshot.failures} <= {"ServiceMonitor"}
+    live = snapshot.children[DEPLOYMENT]
+    observed = live["status"]
+    assert observed["observedGeneration"] == live["metadata"]["generation"]
+    assert {
+        live["spec"]["replicas"],
+        observed["replicas"],
+        observed["updatedReplicas"],
+        observed["readyReplicas"],
+        observed["availableReplicas"],
+    } == {live["spec"]["replicas"]}
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots())
+def test_available_is_true_exactly_while_a_replica_is(snapshot: Snapshot) -> None:
+    """Neither zero replicas nor a missing Deployment are available."""
+    status = judge(snapshot, None, NOW)
+
+    live = snapshot.children.get(DEPLOYMENT)
+    answering = live is not None and live["status"]["availableReplicas"] > 0
+    assert (condition_of(status, "Available")["status"] == "True") is answering
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots(), snapshots())
+def test_transition_times_move_exactly_on_flips(before: Snapshot, after: Snapshot) -> None:
+    """metav1.Condition's rule, for every condition."""
+    old = judge(before, None, NOW)
+    new = judge(after, old, NOW + timedelta(minutes=1))
+
+    for entry in new["conditions"]:
+        then = condition_of(old, entry["type"])
+        flipped = then.get("status") != entry["status"]
+        assert entry["lastTransitionTime"] == (
+            "2026-03-04T12:01:00Z" if flipped else "2026-03-04T12:00:00Z"
+        )
+
+
+@settings(max_examples=100, deadline=None)
+@given(snapshots(), st.randoms(use_true_random=False))
+def test_the_order_of_the_cache_does_not_matter(snapshot: Snapshot, random: Any) -> None:
+    """Pods, children and failures may come in any order."""
+    shuffled = list(snapshot.pods)
+    random.shuffle(shuffled)
+    children = list(snapshot.children.items())
+    random.shuffle(children)
+
+    other = replace(
+        snapshot, pods=shuffled, children=dict(children), failures=snapshot.failures[::-1]
+    )
+
+    assert judge(other, None, NOW) == judge(snapshot, None, NOW)

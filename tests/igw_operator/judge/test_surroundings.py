@@ -1,0 +1,355 @@
+"""ScalingReady, MonitoringReady, TelemetryReady, SLOMet and RolloutHeld."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from igw_operator.judge.reasons import Reason
+from igw_operator.judge.snapshot import Snapshot
+from igw_operator.judge.status import judge
+from igw_operator.plan.inputs import Capabilities
+from scenes import (
+    AUTOSCALER,
+    COLLECTOR,
+    FULL,
+    NOW,
+    a_failure,
+    a_pod,
+    a_replica_set,
+    a_snapshot,
+    autoscaler_conditions,
+    condition,
+    condition_of,
+    deployment_status,
+    fixed,
+    ready_of,
+    unready,
+    waiting,
+    with_child,
+)
+
+NO_CUSTOM = Capabilities(service_monitors=True, prometheus_rules=True)
+NO_METRICS = (
+    "False",
+    "FailedGetResourceMetric",
+    "the HPA was unable to compute the replica count: failed to get cpu utilization",
+)
+OFF = ("False", "ScalingDisabled", "scaling is disabled since the replica count is zero")
+
+
+def judged(snapshot: Snapshot, kind: str) -> tuple[str, str, str]:
+    """Status, reason and message of one condition."""
+    found = condition_of(judge(snapshot, None, NOW), kind)
+    return found["status"], found["reason"], found["message"]
+
+
+def with_leftover() -> Snapshot:
+    """Fixed replicas, and the autoscaler of before."""
+    return with_child(fixed(3), AUTOSCALER, a_snapshot().children[AUTOSCALER])
+
+
+SCALING: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "the autoscaler works": (a_snapshot(), "True", Reason.AUTOSCALING, "kubectl describe hpa"),
+    "replicas are fixed": (fixed(3), "True", Reason.FIXED_REPLICAS, "fixes 3 replicas"),
+    "an autoscaler is left over and would fight": (
+        with_leftover(),
+        "False",
+        Reason.AUTOSCALER_LEFT_OVER,
+        "HorizontalPodAutoscaler photos is still there",
+    ),
+    "the autoscaler does not exist yet": (
+        with_child(a_snapshot(), AUTOSCALER, None),
+        "Unknown",
+        Reason.APPLYING,
+        "HorizontalPodAutoscaler photos is not yet as it is asked for",
+    ),
+    "the autoscaler is gone while nothing is applied": (
+        replace(with_child(a_snapshot(), AUTOSCALER, None), desired=[]),
+        "False",
+        Reason.AUTOSCALER_MISSING,
+        "HorizontalPodAutoscaler photos does not exist",
+    ),
+    "the autoscaler could not be written": (
+        replace(a_snapshot(), failures=[a_failure("HorizontalPodAutoscaler", 422, "bad metric")]),
+        "False",
+        Reason.APPLY_REJECTED,
+        "bad metric",
+    ),
+    "the autoscaler has not been looked at": (
+        a_snapshot(autoscaler=()),
+        "Unknown",
+        Reason.STARTING,
+        "has no metrics yet",
+    ),
+    "pods that are not ready have no metrics": (
+        a_snapshot(
+            autoscaler=autoscaler_conditions(ScalingActive=NO_METRICS), deployment=unready()
+        ),
+        "Unknown",
+        Reason.STARTING,
+        "has no metrics yet",
+    ),
+    "the metrics pipeline is broken (kserve#5530)": (
+        a_snapshot(autoscaler=autoscaler_conditions(ScalingActive=NO_METRICS)),
+        "False",
+        Reason.METRICS_UNAVAILABLE,
+        "failed to get cpu utilization. Next: kubectl describe hpa photos -n demo",
+    ),
+    "the autoscaler may not scale": (
+        a_snapshot(
+            autoscaler=autoscaler_conditions(AbleToScale=("False", "FailedGetScale", "forbidden"))
+        ),
+        "False",
+        Reason.CANNOT_SCALE,
+        "cannot scale: forbidden",
+    ),
+    "somebody scaled to zero": (
+        a_snapshot(autoscaler=autoscaler_conditions(ScalingActive=OFF), replicas=0),
+        "False",
+        Reason.AUTOSCALER_OFF,
+        "is off, because its Deployment was scaled to 0",
+    ),
+    "two targets need an API that is absent": (
+        a_snapshot(capabilities=NO_CUSTOM),
+        "False",
+        Reason.CUSTOM_METRICS_UNAVAILABLE,
+        "scales on cpu and memory only: requestsPerSecond and queueDepth need custom.metrics",
+    ),
+    "one target needs an API that is absent": (
+        a_snapshot(capabilities=NO_CUSTOM, scaling={"queueDepth": 0}),
+        "False",
+        Reason.CUSTOM_METRICS_UNAVAILABLE,
+        "only: requestsPerSecond need",
+    ),
+    "nobody asks for what the absent API has": (
+        a_snapshot(capabilities=NO_CUSTOM, scaling={"queueDepth": 0, "requestsPerSecond": 0}),
+        "True",
+        Reason.AUTOSCALING,
+        "gets its metrics and can scale",
+    ),
+    "the autoscaler wants more than it may": (
+        a_snapshot(
+            autoscaler=autoscaler_conditions(ScalingLimited=("True", "TooManyReplicas", "capped"))
+        ),
+        "True",
+        Reason.AT_MAX_REPLICAS,
+        "is at maxReplicas and wants more",
+    ),
+    "the autoscaler is at its lower bound": (
+        a_snapshot(
+            autoscaler=autoscaler_conditions(ScalingLimited=("True", "TooFewReplicas", "floor"))
+        ),
+        "True",
+        Reason.AUTOSCALING,
+        "can scale",
+    ),
+    "the autoscaler says nothing of limits": (
+        a_snapshot(autoscaler=[condition("ScalingActive", "True", "ValidMetricFound")]),
+        "True",
+        Reason.AUTOSCALING,
+        "can scale",
+    ),
+}
+
+
+@pytest.mark.parametrize(("snapshot", "status", "reason", "says"), SCALING.values(), ids=SCALING)
+def test_scaling_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
+    """The number of replicas follows what is asked for, or the condition says why not."""
+    found = judged(snapshot, "ScalingReady")
+
+    assert found[:2] == (status, reason)
+    assert says in found[2]
+
+
+def without_metrics() -> dict[str, Any]:
+    """A spec that wants no monitoring."""
+    return {"metrics": {"enabled": False}}
+
+
+MONITORING: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "the objects exist, which proves nothing (prometheus-operator#5917)": (
+        a_snapshot(),
+        "Unknown",
+        Reason.NOT_VERIFIED,
+        "whether a Prometheus selects them has not been verified",
+    ),
+    "the owner wants no monitoring": (
+        a_snapshot(observability=without_metrics()),
+        "False",
+        Reason.MONITORING_DISABLED,
+        "nobody is paged",
+    ),
+    "the cluster has no Prometheus Operator": (
+        a_snapshot(capabilities=Capabilities(custom_metrics=True)),
+        "False",
+        Reason.PROMETHEUS_OPERATOR_MISSING,
+        "kubectl get crd servicemonitors.monitoring.coreos.com prometheusrules.monitoring.cor",
+    ),
+    "the cluster has half a Prometheus Operator": (
+        a_snapshot(capabilities=Capabilities(service_monitors=True)),
+        "False",
+        Reason.PROMETHEUS_OPERATOR_MISSING,
+        "does not serve prometheusrules.monitoring.coreos.com",
+    ),
+    "a rule could not be written": (
+        replace(
+            a_snapshot(), failures=[a_failure("PrometheusRule", 422, "bad", name="photos-slo")]
+        ),
+        "False",
+        Reason.APPLY_REJECTED,
+        "PrometheusRule photos-slo was refused: bad",
+    ),
+    "the monitor is not there yet": (
+        with_child(a_snapshot(), ("ServiceMonitor", "photos"), None),
+        "Unknown",
+        Reason.APPLYING,
+        "ServiceMonitor photos is not yet as it is asked for",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "status", "reason", "says"), MONITORING.values(), ids=MONITORING
+)
+def test_monitoring_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
+    """Never True without proof, and never a reason to be unready."""
+    found = judged(snapshot, "MonitoringReady")
+
+    assert found[:2] == (status, reason)
+    assert says in found[2]
+    assert ready_of(judge(snapshot, None, NOW))["status"] == "True"
+
+
+def collector_in_trouble() -> Snapshot:
+    """A managed collector whose image cannot be pulled."""
+    snapshot = a_snapshot(collector=deployment_status(1, readyReplicas=0, availableReplicas=0))
+    pod = a_pod(
+        container=waiting("ErrImagePull", "not found"),
+        owner="photos-collector",
+        template_hash="collector",
+    )
+    replica_set = a_replica_set(snapshot.children[COLLECTOR], "collector")
+    return replace(snapshot, pods=[pod], replica_sets=[*snapshot.replica_sets, replica_set])
+
+
+EXTERNAL = {"collector": {"mode": "External", "endpoint": "http://otel.monitoring:4318"}}
+TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "the managed collector runs": (
+        a_snapshot(),
+        "True",
+        Reason.COLLECTOR_AVAILABLE,
+        "Collector photos-collector runs",
+    ),
+    "the managed collector starts": (
+        a_snapshot(collector=deployment_status(1, readyReplicas=0, availableReplicas=0)),
+        "Unknown",
+        Reason.STARTING,
+        "kubectl rollout status deployment/photos-collector -n demo",
+    ),
+    "the managed collector was deleted": (
+        replace(with_child(a_snapshot(), COLLECTOR, None), desired=[]),
+        "Unknown",
+        Reason.STARTING,
+        "does not run yet",
+    ),
+    "the managed collector is not applied yet": (
+        with_child(a_snapshot(), COLLECTOR, None),
+        "Unknown",
+        Reason.APPLYING,
+        "Deployment photos-collector is not yet",
+    ),
+    "the managed collector's image cannot be pulled": (
+        collector_in_trouble(),
+        "False",
+        Reason.IMAGE_PULL_FAILED,
+        "Pod photos-collector-collector-aaaaa cannot pull image",
+    ),
+    "spans go elsewhere, and nobody knows whether they arrive": (
+        a_snapshot(observability=EXTERNAL),
+        "Unknown",
+        Reason.NOT_VERIFIED,
+        "http://otel.monitoring:4318",
+    ),
+    "the owner wants no collector": (
+        a_snapshot(observability={"collector": {"mode": "Disabled"}}),
+        "False",
+        Reason.TELEMETRY_DISABLED,
+        "asks for no traces",
+    ),
+    "the owner wants no spans": (
+        a_snapshot(observability={"tracing": {"enabled": False}}),
+        "False",
+        Reason.TELEMETRY_DISABLED,
+        "asks for no traces",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "status", "reason", "says"), TELEMETRY.values(), ids=TELEMETRY
+)
+def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
+    """Spans have somewhere to go, or the condition says why not."""
+    found = judged(snapshot, "TelemetryReady")
+
+    assert found[:2] == (status, reason)
+    assert says in found[2]
+    assert ready_of(judge(snapshot, None, NOW))["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [({}, Reason.NO_DATA), ({"observability": without_metrics()}, Reason.MONITORING_DISABLED)],
+    ids=["no reading yet", "no metrics at all"],
+)
+def test_objectives_without_readings_are_unknown(spec: Mapping[str, Any], reason: Reason) -> None:
+    """No data is neither success nor failure."""
+    assert judged(a_snapshot(spec=spec), "SLOMet")[:2] == ("Unknown", reason)
+
+
+def test_no_rollout_is_held() -> None:
+    """The seam is there; nothing holds a change yet."""
+    assert judged(a_snapshot(), "RolloutHeld")[:2] == ("False", Reason.NOT_HELD)
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "reason"),
+    [
+        (a_snapshot(), Reason.SERVING),
+        (a_snapshot(capabilities=Capabilities()), Reason.CUSTOM_METRICS_UNAVAILABLE),
+        (a_snapshot(capabilities=replace(FULL, prometheus_rules=False)), "PrometheusOperatorMiss"),
+        (collector_in_trouble(), Reason.IMAGE_PULL_FAILED),
+        (a_snapshot(observability=without_metrics()), Reason.SERVING),
+        (replace(a_snapshot(capabilities=Capabilities()), runtime=None), Reason.RUNTIME_NOT_FOUND),
+    ],
+    ids=[
+        "all is well",
+        "of two troubles, scaling is the worse",
+        "nobody would be paged",
+        "no spans",
+        "what the owner chose is no trouble",
+        "serving goes before all",
+    ],
+)
+def test_the_reason_column_shows_the_worst(snapshot: Snapshot, reason: str) -> None:
+    """READY True with a REASON that is not Serving: it serves, and something is not as asked."""
+    assert judge(snapshot, None, NOW)["reason"].startswith(reason)
+
+
+def test_every_message_about_trouble_ends_with_a_command() -> None:
+    """Whoever reads it at night is told what to type."""
+    worlds: Sequence[dict[str, tuple[Snapshot, str, Reason, str]]] = (
+        SCALING,
+        MONITORING,
+        TELEMETRY,
+    )
+    chosen = {Reason.MONITORING_DISABLED, Reason.TELEMETRY_DISABLED}
+    for world in worlds:
+        for snapshot, *_ in world.values():
+            for entry in judge(snapshot, None, NOW)["conditions"]:
+                if entry["status"] == "False" and entry["reason"] not in chosen | {"NotHeld"}:
+                    assert "kubectl " in entry["message"], entry

@@ -1,0 +1,349 @@
+from __future__ import annotations
+
+import pytest
+
+from plan_kit.prometheus import (
+    Check,
+    RuleBench,
+    Series,
+    desired,
+    firing,
+    flat,
+    latencies,
+    near,
+    requests,
+    steps,
+)
+
+pytestmark = pytest.mark.integration
+
+AVAILABILITY = "InferenceGatewayAvailabilityBudgetBurn"
+LATENCY = "InferenceGatewayLatencyBudgetBurn"
+EXHAUSTED = "InferenceGatewayErrorBudgetExhausted"
+ABSENT = "InferenceGatewayMetricsAbsent"
+BLIND = "InferenceGatewayOperatorBlind"
+BUCKET = "InferenceGatewayLatencyBucketMissing"
+OF_AVAILABILITY = '{slo="availability"}'
+OF_LATENCY = '{slo="latency"}'
+
+
+def ratio(window: str, of: str = OF_AVAILABILITY) -> str:
+    """The recorded error ratio over a window."""
+    return f"sum(igw:slo_errors_per_event:ratio_rate{window}{of})"
+
+
+def test_weighs_an_hour_by_its_traffic(bench: RuleBench) -> None:
+    """One busy hour with 10 % errors and five idle hours are 9.5 % errors, and not 1.8 %."""
+    bench.run(
+        [
+            requests("2xx", steps((60, 180), (300, 2))),
+            requests("5xx", steps((60, 20), (300, 0))),
+        ],
+        near("6h", ratio("6h"), 0.0952),
+    )
+
+
+def test_is_not_poisoned_by_a_quiet_time(bench: RuleBench) -> None:
+    """Without events there is no ratio, and later ones are as if the silence had not been."""
+    bench.run(
+        [
+            requests("2xx", steps((30, 0), (30, 90))),
+            requests("5xx", steps((30, 0), (30, 10))),
+        ],
+        Check("20m", ratio("5m"), None),
+        near("1h", ratio("1h"), 0.1),
+    )
+
+
+def test_reads_an_error_series_that_was_never_made_as_no_errors(bench: RuleBench) -> None:
+    """No 5xx series yet means no failure yet: a ratio of 0, and one series of bad events."""
+    bench.run(
+        [requests("2xx", steps((30, 60)))],
+        Check("30m", ratio("5m"), 0),
+        Check("30m", f"count(igw:slo_events_bad:rate5m{OF_AVAILABILITY})", 1),
+    )
+
+
+def test_has_one_series_of_bad_events_when_there_are_errors(bench: RuleBench) -> None:
+    """The filler never stands beside the real sum."""
+    bench.run(
+        [requests("2xx", steps((30, 60))), requests("5xx", steps((30, 60)))],
+        Check("30m", f"count(igw:slo_events_bad:rate5m{OF_AVAILABILITY})", 1),
+        near("30m", ratio("5m"), 0.5),
+    )
+
+
+def test_counts_neither_client_errors_nor_probes(bench: RuleBench) -> None:
+    """4xx is neither good nor bad; other endpoints do not exist for the objective."""
+    bench.run(
+        [
+            requests("2xx", steps((30, 90))),
+            requests("5xx", steps((30, 10))),
+            requests("4xx", steps((30, 1000))),
+            requests("2xx", steps((30, 1000)), endpoint="/ready"),
+            requests("5xx", steps((30, 0)), endpoint="/metrics"),
+        ],
+        near("30m", ratio("5m"), 0.1),
+    )
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["/predict", "/v2/models/{model}/infer", "/v1/models/{model}:predict"]
+)
+def test_counts_every_way_to_ask(bench: RuleBench, endpoint: str) -> None:
+    """All protocols serve the same objective."""
+    bench.run(
+        [requests("5xx", steps((30, 60)), endpoint=endpoint)],
+        Check("30m", ratio("5m"), 1),
+    )
+
+
+def test_does_not_page_for_one_failure_of_a_quiet_service(bench: RuleBench) -> None:
+    """One of six requests an hour burns far above the limit, and wakes nobody."""
+    failed_once = f"0+0x20 {'1 ' * 100}"
+    bench.run(
+        [requests("2xx", steps((60, 0.1))), requests("5xx", failed_once)],
+        Check("13m", f"{ratio('1h')} / 0.005 > bool 14.4", 1),
+        *(firing(f"{minute}m", AVAILABILITY, expected=False) for minute in (13, 14, 20, 40)),
+    )
+
+
+def test_pages_for_the_outage_of_a_quiet_service(bench: RuleBench) -> None:
+    """Twelve failures an hour, all there is, are found: the guard counts failures, not traffic."""
+    bench.run(
+        [requests("2xx", steps((240, 0))), requests("5xx", steps((240, 0.2)))],
+        firing("30m", AVAILABILITY, expected=False, burn="fast"),
+        firing("1h10m", AVAILABILITY, expected=True, burn="fast"),
+    )
+
+
+def test_pages_for_a_full_outage_within_seven_minutes(bench: RuleBench) -> None:
+    """After an hour in good health, everything fails."""
+    bench.run(
+        [requests("2xx", steps((60, 60), (30, 0))), requests("5xx", steps((60, 0), (30, 60)))],
+        firing("1h", AVAILABILITY, expected=False),
+        firing("1h7m", AVAILABILITY, expected=True, burn="fast", severity="critical"),
+    )
+
+
+def test_stops_paging_while_the_long_windows_still_remember(bench: RuleBench) -> None:
+    """The short windows end the page although the long ones still remember."""
+    bench.run(
+        [requests("2xx", steps((60, 60), (20, 0), (40, 60))),
+         requests("5xx", steps((60, 0), (20, 60), (40, 0)))],
+        firing("1h20m", AVAILABILITY, expected=True, burn="fast"),
+        Check("1h26m", ratio("5m"), 0),
+        near("1h26m", ratio("1h"), 1 / 3, tolerance=0.03),
+        firing("1h56m", AVAILABILITY, expected=False, burn="fast"),
+    )  # fmt: skip
+
+
+def test_makes_a_ticket_of_a_slow_burn(bench: RuleBench) -> None:
+    """Four times the allowed errors page nobody, and are not forgotten either."""
+    bench.run(
+        [requests("2xx", steps((180, 98))), requests("5xx", steps((180, 2)))],
+        firing("3h", AVAILABILITY, expected=True, burn="slow", severity="warning"),
+        firing("3h", AVAILABILITY, expected=False, burn="fast"),
+    )
+
+
+def test_is_silent_within_the_objective(bench: RuleBench) -> None:
+    """Half of the allowed errors is what a budget is for."""
+    bench.run(
+        [
+            requests("2xx", steps((180, 997.5))),
+            requests("5xx", steps((180, 2.5))),
+            *latencies(steps((180, 1000)), steps((180, 995))),
+            desired(flat(180, 3)),
+        ],
+        Check("3h", 'count(ALERTS{alertstate="firing"}) or vector(0)', 0),
+    )
+
+
+def test_tells_the_burn_rate(bench: RuleBench) -> None:
+    """The page says who, what, and how many times too fast."""
+    url = "https://inference.igw.dev/runbooks/InferenceGatewayAvailabilityBudgetBurn"
+    bench.run(
+        [requests("2xx", steps((60, 50))), requests("5xx", steps((60, 50)))],
+        alert_tests=[
+            {
+                "eval_time": "1h",
+                "alertname": AVAILABILITY,
+                "exp_alerts": [
+                    {
+                        "exp_labels": {
+                            "namespace": "demo",
+                            "gateway": "photos",
+                            "slo": "availability",
+                            "burn": speed,
+                            "severity": severity,
+                        },
+                        "exp_annotations": {
+                            "summary": summary,
+                            "description": "demo/photos spends its availability error budget 100 "
+                            "times as fast as its objective of 99.5% over 30d allows.",
+                            "runbook_url": url,
+                            "dashboard_url": "/d/igw-gateway?var-namespace=demo&var-gateway=photos",
+                        },
+                    }
+                    for speed, severity, summary in (
+                        ("fast", "critical", "A gateway spends its availability budget too fast."),
+                        (
+                            "slow",
+                            "warning",
+                            "A gateway spends its availability budget slowly but steadily.",
+                        ),
+                    )
+                ],
+            }
+        ],
+    )
+
+
+def test_pages_for_slow_answers(bench: RuleBench) -> None:
+    """A third of the answers above the threshold burns the latency budget."""
+    bench.run(
+        latencies(steps((60, 90)), steps((60, 60))),
+        near("30m", ratio("5m", OF_LATENCY), 1 / 3),
+        firing("30m", LATENCY, expected=True, burn="fast"),
+        firing("30m", AVAILABILITY, expected=False),
+    )
+
+
+def test_does_not_page_for_fast_answers(bench: RuleBench) -> None:
+    """All within the threshold; that failures are slow is the other objective's affair."""
+    bench.run(
+        [
+            *latencies(steps((60, 90)), steps((60, 90))),
+            *latencies(steps((60, 90)), steps((60, 0)), status="5xx"),
+        ],
+        Check("30m", ratio("5m", OF_LATENCY), 0),
+        firing("30m", LATENCY, expected=False),
+    )
+
+
+def test_finds_the_bucket_of_a_whole_second(bench: RuleBench) -> None:
+    """1s is le="1.0", as the runtime writes it."""
+    bench.run(
+        latencies(steps((30, 60)), steps((30, 30)), le="1.0"),
+        near("30m", ratio("5m", OF_LATENCY), 0.5),
+        firing("30m", BUCKET, expected=False),
+        slo={"latency": {"threshold": "1s"}},
+    )
+
+
+def test_has_no_latency_where_the_bucket_is_missing(bench: RuleBench) -> None:
+    """A missing bucket is no data, never "all good" or "all slow", and somebody is told."""
+    bench.run(
+        latencies(steps((30, 60)), steps((30, 60)), le="0.25"),
+        Check("20m", ratio("5m", OF_LATENCY), None),
+        firing("9m", BUCKET, expected=False),
+        firing("11m", BUCKET, expected=True),
+        firing("20m", LATENCY, expected=False),
+    )
+
+
+def test_does_not_take_a_new_bucket_for_slow_answers(bench: RuleBench) -> None:
+    """A new threshold gives each pod a new bucket while it runs; nobody is paged for that."""
+    bench.run(
+        [
+            # One pod got its bucket after 20 minutes, level with the one below it, ...
+            *latencies(steps((60, 60)), "_x40 0+30x79", pod="a"),
+            # ... the other one had it from the start.
+            *latencies(steps((60, 60)), steps((60, 60)), pod="b"),
+        ],
+        Check("19m", ratio("5m", OF_LATENCY), 0),
+        *(
+            Check(f"{minute}m", f"{ratio('5m', OF_LATENCY)} > bool 0.01", 0)
+            for minute in (21, 22, 23, 24, 25)
+        ),
+        firing("24m", LATENCY, expected=False),
+    )
+
+
+def test_joins_a_pod_once_its_bucket_is_whole(bench: RuleBench) -> None:
+    """Five minutes after its bucket came, a pod counts like any other."""
+    bench.run(
+        [
+            *latencies(steps((60, 60)), f"_x40 {flat(40)}", pod="a"),
+            *latencies(steps((60, 60)), steps((60, 60)), pod="b"),
+        ],
+        Check("24m", ratio("5m", OF_LATENCY), 0),
+        near("30m", ratio("5m", OF_LATENCY), 0.5),
+    )
+
+
+def test_pages_when_nothing_is_measured(bench: RuleBench) -> None:
+    """The objectives are blind when no pod answers, so that has an alert of its own."""
+    bench.run(
+        [desired(flat(30, 3))],
+        firing("4m", ABSENT, expected=False),
+        firing("6m", ABSENT, expected=True, severity="critical"),
+        firing("20m", BLIND, expected=False),
+    )
+
+
+def test_pages_when_scraping_stops(bench: RuleBench) -> None:
+    """Series that went stale are as absent as those that never were."""
+    bench.run(
+        [
+            desired(flat(60, 3)),
+            requests("2xx", f"{steps((10, 60))} stale"),
+        ],
+        firing("10m", ABSENT, expected=False),
+        firing("17m", ABSENT, expected=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "series",
+    [[desired(flat(30, 0))], [desired(flat(30, 3)), requests("2xx", flat(30))]],
+    ids=["scaled to zero", "quiet"],
+)
+def test_does_not_page_for_what_is_meant_to_be_silent(
+    bench: RuleBench, series: list[Series]
+) -> None:
+    """Zero replicas send no metrics on purpose; a quiet service still has its series."""
+    bench.run(series, firing("20m", ABSENT, expected=False))
+
+
+def test_tells_when_the_operator_is_not_seen(bench: RuleBench) -> None:
+    """Without its word on what should run, an outage could go unnoticed."""
+    bench.run(
+        [requests("2xx", steps((30, 60)))],
+        firing("14m", BLIND, expected=False),
+        firing("16m", BLIND, expected=True, severity="warning"),
+        firing("20m", ABSENT, expected=False),
+    )
+
+
+def test_says_that_the_budget_is_gone_once_it_knows(bench: RuleBench) -> None:
+    """In its first hours a new gateway's whole history is a bad minute; later it is the truth."""
+    bench.run(
+        [requests("2xx", steps((18 * 60, 98))), requests("5xx", steps((18 * 60, 2)))],
+        # 7 days, a tenth of them is 16.8 hours.
+        near("17h30m", f"igw:slo_error_budget_remaining:ratio{OF_AVAILABILITY}", -3),
+        near("17h30m", f"igw:slo_window_coverage:ratio{OF_AVAILABILITY}", 0.104),
+        firing("16h", EXHAUSTED, expected=False),
+        firing("17h30m", EXHAUSTED, expected=True, slo="availability"),
+        slo={"window": "7d"},
+    )
+
+
+def test_says_nothing_while_some_budget_is_left(bench: RuleBench) -> None:
+    """A budget that is half spent is not exhausted."""
+    bench.run(
+        [requests("2xx", steps((18 * 60, 997.5))), requests("5xx", steps((18 * 60, 2.5)))],
+        near("17h30m", f"igw:slo_error_budget_remaining:ratio{OF_AVAILABILITY}", 0.5),
+        firing("17h30m", EXHAUSTED, expected=False),
+        slo={"window": "7d"},
+    )
+
+
+def test_records_the_objective(bench: RuleBench) -> None:
+    """A dashboard reads the target where it reads the rest."""
+    bench.run(
+        [desired(flat(5, 3))],
+        Check("4m", f"sum(igw:slo_objective:ratio{OF_AVAILABILITY})", 0.995),
+        Check("4m", f"sum(igw:slo_objective:ratio{OF_LATENCY})", 0.99),
+    )

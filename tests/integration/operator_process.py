@@ -1,0 +1,116 @@
+"""The operator as a process of its own, with the rights that the manifests give it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import yaml
+from localnode.controlplane import ControlPlane, free_port
+
+from integration.cluster import OPERATOR_USER, Cluster, Manifest, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+class OperatorProcess:
+    """Starts, stops and asks one operator."""
+
+    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+        self._kubeconfig = plane.kubeconfig(folder / "operator.kubeconfig", user=OPERATOR_USER)
+        self.log = folder / "operator.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._health = 0
+        self._metrics = 0
+
+    def start(self) -> None:
+        """Start it, and wait until it watches."""
+        self._health, self._metrics = free_port(), free_port()
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT / "operator"),
+            "HOME": "/nonexistent",
+            "IGW_CAPABILITIES_SECONDS": "5",
+            "IGW_IDENTITY": f"test-{time.monotonic_ns()}",
+        }
+        command = [sys.executable, "-W", "error::DeprecationWarning:igw_operator", "-m"]
+        command += ["igw_operator", "run", "--kubeconfig", str(self._kubeconfig)]
+        command += ["--health-port", str(self._health), "--metrics-port", str(self._metrics)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        wait_for(self._is_healthy, "the operator to be healthy", timeout_seconds=40)
+
+    def stop(self) -> int:
+        """End it as a kubelet does, and return its exit code."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            return self._process.wait(timeout=20)
+        finally:
+            self._end()
+
+    def kill(self) -> None:
+        """End it as a power failure does."""
+        self._end()
+
+    def metric(self, name: str, **labels: str) -> float | None:
+        """One sample of its own metrics."""
+        text = httpx.get(f"http://127.0.0.1:{self._metrics}/metrics", trust_env=False).text
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        for line in text.splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.partition("{")[0] == name and all(it in series for it in wanted):
+                return float(value)
+        return None
+
+    def errors(self) -> list[str]:
+        """Tracebacks and crashes in its log."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line for line in lines if "Traceback" in line or '"exception"' in line]
+
+    def _is_healthy(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            url = f"http://127.0.0.1:{self._health}/healthz"
+            return httpx.get(url, trust_env=False, timeout=2).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _end(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+
+
+def install(cluster: Cluster, *, prometheus_crds: Path | None) -> None:
+    """CRDs, the operator's rights and a default runtime, from the files that are shipped."""
+    files = [ROOT / "crds" / f"{name}.yaml" for name in ("inferencegateways", "inferenceruntimes")]
+    if prometheus_crds is not None:
+        install_prometheus_crds(cluster, prometheus_crds)
+    files += [ROOT / "manifests" / "base" / f"{name}.yaml" for name in ("namespace", "operator-rbac")]
+    for file in files:
+        for manifest in yaml.safe_load_all(file.read_text()):
+            cluster.apply(manifest)
+    runtime = yaml.safe_load((ROOT / "manifests" / "base" / "default-runtime.yaml").read_text())
+    wait_for(lambda: _try(cluster, runtime), "the CRDs to be served")
+
+
+def install_prometheus_crds(cluster: Cluster, folder: Path) -> None:
+    """The two kinds that the operator writes."""
+    for name in ("servicemonitors", "prometheusrules"):
+        text = (folder / f"monitoring.coreos.com_{name}.yaml").read_text()
+        cluster.apply(yaml.safe_load(text))
+
+
+def _try(cluster: Cluster, manifest: Manifest) -> bool:
+    try:
+        cluster.apply(manifest)
+    except Exception:  # noqa: BLE001 - a 404 while the kind is not served yet
+        return False
+    return True
