@@ -8,6 +8,7 @@ gateway is judged by half a view of the world.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ from igw_operator.world.connection import Connection, find_connection
 from igw_operator.world.resync import Resync
 from igw_operator.world.warning_events import WarningEvents
 
+_BEGIN_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
 _LAG_SECONDS: Final = 0.5
 _MOST_LAG_SECONDS: Final = 10.0
@@ -138,6 +140,9 @@ class Operator:
                 "lag": self._measure_lag,
             }
             background += [group.create_task(run(), name=name) for name, run in parts.items()]
+            # kopf takes every task that begins after it for one of its own: at the end it would
+            # wait for them and cancel them. So ours begin first, down to the last worker.
+            await asyncio.sleep(_BEGIN_SECONDS)
             await self._watch()
             await self.workers.stop(_STOP_SECONDS)
             for task in background:
@@ -160,6 +165,9 @@ class Operator:
             identity=_identify(self._settings),  # type: ignore[arg-type]  # its NewType is private
             liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
         )
+        # kopf leaves its watch generators to asyncio, which complains of each that "didn't stop
+        # after athrow()" while the loop is closed. Nothing is lost by then.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def _take(self, resource: Resource, event: str | None, manifest: Manifest) -> None:
         self.intake.take(resource, event, manifest, self.resync)

@@ -14,13 +14,14 @@ from typing import Any, Final
 import structlog
 
 from igw_operator import conventions
-from igw_operator.act.api import APPLY_PATCH, Api, Remember
+from igw_operator.act.api import APPLY_PATCH, MERGE_PATCH, Api, Remember
 from igw_operator.act.handover import (
-    build_handover,
     first_replicas,
     is_left_to_autoscaler,
+    kept_replicas,
     with_replicas,
 )
+from igw_operator.act.ownership import take_over
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.errors import ApiError, OwnedByOtherError
 from igw_operator.kinds import Resource, child_resource
@@ -28,6 +29,9 @@ from igw_operator.metrics import Metrics
 from igw_operator.plan.diff import Diff, diff, is_foreign, stamp
 
 _NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+_INVALID: Final = 422
+_ATTEMPTS: Final = 4
 
 _log = structlog.get_logger(__name__)
 
@@ -78,53 +82,73 @@ class Applier:
             # Without force: should somebody's object of that name appear right now, we lose.
             await self._patch(resource, with_replicas(desired, least), difference, force=False)
         else:
-            if is_left_to_autoscaler(desired):
-                live = await self._hand_over(resource, desired, live, least)
-            await self._patch(resource, _pinned(desired, live), difference, force=True)
+            await self._update(resource, desired, live, difference, least)
         return Applied(kind=resource.kind, name=desired["metadata"]["name"], diff=difference)
 
-    async def _hand_over(
-        self, resource: Resource, desired: Manifest, live: Manifest, least: int | None
-    ) -> Manifest:
-        fresh = await self._fetch(resource, desired)
-        if fresh is None:
-            return live
-        handover = build_handover(desired, fresh, least)
-        if handover is not None:
-            await self._write(
-                resource, handover, manager=conventions.HANDOVER_MANAGER, reason="handover"
-            )
-            _log.info(
-                "Handed replicas over to the autoscaler",
-                namespace=fresh["metadata"]["namespace"],
-                name=fresh["metadata"]["name"],
-                replicas=handover["spec"]["replicas"],
-            )
-        return fresh
-
-    async def _patch(
-        self, resource: Resource, desired: Manifest, difference: Diff, *, force: bool
-    ) -> None:
-        await self._write(resource, desired, reason=str(difference.reason), force=force)
-        _log.info(
-            f"Applied {resource.kind}",
-            namespace=desired["metadata"]["namespace"],
-            name=desired["metadata"]["name"],
-            reason=difference.reason,
-            paths=list(difference.paths)[:5],
-        )
-
-    async def _write(
+    async def _update(
         self,
         resource: Resource,
-        body: Manifest,
-        *,
-        reason: str,
-        manager: str = conventions.FIELD_MANAGER,
-        force: bool = True,
+        desired: Manifest,
+        live: Manifest,
+        difference: Diff,
+        least: int | None,
     ) -> None:
-        metadata = body["metadata"]
-        query = {"fieldManager": manager, "fieldValidation": "Strict"}
+        for attempt in range(_ATTEMPTS):
+            body = _pinned(desired, live)
+            if is_left_to_autoscaler(desired):
+                body = await self._keep_replicas(resource, body, least)
+            try:
+                await self._patch(resource, body, difference, force=True)
+            except ApiError as error:
+                is_last = attempt == _ATTEMPTS - 1
+                if is_last or not await self._clear_way(resource, desired, difference, error):
+                    raise
+            else:
+                return
+
+    async def _keep_replicas(
+        self, resource: Resource, body: Manifest, least: int | None
+    ) -> Manifest:
+        """Go on applying the live number while nobody else owns it; see `handover`."""
+        fresh = await self._fetch(resource, body)
+        replicas = None if fresh is None else kept_replicas(fresh, least)
+        if fresh is None or replicas is None:
+            return body
+        # Pinned to the version: the autoscaler may choose another number right now.
+        version = fresh["metadata"]["resourceVersion"]
+        metadata = {**body["metadata"], "resourceVersion": version}
+        return with_replicas({**body, "metadata": metadata}, replicas)
+
+    async def _clear_way(
+        self, resource: Resource, desired: Manifest, difference: Diff, error: ApiError
+    ) -> bool:
+        """Whether another attempt makes sense, after doing what it takes."""
+        if error.status == _CONFLICT and is_left_to_autoscaler(desired):
+            return True  # read the number again
+        if error.status != _INVALID:
+            return False
+        fresh = await self._fetch(resource, desired)
+        managed_fields = None if fresh is None else take_over(fresh, difference.paths)
+        if fresh is None or managed_fields is None:
+            return False
+        metadata = fresh["metadata"]
+        pin = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        answer = await self._api.request(
+            "PATCH",
+            resource.path(metadata["namespace"], metadata["name"]),
+            query={"fieldManager": conventions.FIELD_MANAGER},
+            body={"metadata": {**pin, "managedFields": managed_fields}},
+            content_type=MERGE_PATCH,
+        )
+        self._metrics.counted_write("patch", resource.kind, "ownership")
+        self._remember(resource, answer)
+        return True
+
+    async def _patch(
+        self, resource: Resource, body: Manifest, difference: Diff, *, force: bool
+    ) -> None:
+        metadata, reason = body["metadata"], str(difference.reason)
+        query = {"fieldManager": conventions.FIELD_MANAGER, "fieldValidation": "Strict"}
         if force:
             query["force"] = "true"
         answer = await self._api.request(
@@ -136,6 +160,13 @@ class Applier:
         )
         self._metrics.counted_write("apply", resource.kind, reason)
         self._remember(resource, answer)
+        _log.info(
+            f"Applied {resource.kind}",
+            namespace=metadata["namespace"],
+            name=metadata["name"],
+            reason=reason,
+            paths=list(difference.paths)[:5],
+        )
 
     async def _fetch(self, resource: Resource, desired: Mapping[str, Any]) -> Manifest | None:
         metadata = desired["metadata"]

@@ -3,8 +3,10 @@
 With an autoscaler the desired Deployment has no ``replicas``. But a field that only we own
 and stop applying falls back to its default, 1
 (https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership).
-So before we let go, the live number is put down under a second field manager. On the way
-back the fixed number is simply applied by force, after the autoscaler is gone.
+So we go on applying the live number for as long as we alone own the field, pinned to the
+version that it was read from. The autoscaler takes the field over with its first change, and
+from then on we leave it out. On the way back the fixed number is applied by force, after the
+autoscaler is gone.
 """
 
 from __future__ import annotations
@@ -34,43 +36,26 @@ def first_replicas(desired: Mapping[str, Any], siblings: Sequence[Mapping[str, A
     return None
 
 
-def with_replicas(desired: Manifest, replicas: int | None) -> Manifest:
-    """A copy that also sets the replicas, where there are any to set."""
-    if replicas is None:
-        return desired
-    return {**desired, "spec": {**desired["spec"], "replicas": replicas}}
-
-
-def build_handover(
-    desired: Mapping[str, Any], live: Mapping[str, Any], least: int | None
-) -> Manifest | None:
-    """The patch that keeps the live replicas when we stop applying them; None: not ours to keep.
+def kept_replicas(live: Mapping[str, Any], least: int | None) -> int | None:
+    """The replicas to go on applying; None: somebody else owns them.
 
     ``live`` must come straight from the API server, with its ``managedFields``: a stale
     number would scale the service down. ``least`` lifts a Deployment from zero, where
-    autoscaling is switched off (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#implicit-maintenance-mode-deactivation).
+    autoscaling is off (kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale,
+    "Implicit maintenance-mode deactivation").
     """
-    if not is_left_to_autoscaler(desired) or not _is_ours_alone(live):
-        return None
-    replicas = max(int(live["spec"].get("replicas", 1)), least or 0)
-    metadata = live["metadata"]
-    return {
-        "apiVersion": desired["apiVersion"],
-        "kind": desired["kind"],
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata["resourceVersion"],
-        },
-        "spec": {"replicas": replicas},
-    }
-
-
-def _is_ours_alone(live: Mapping[str, Any]) -> bool:
     owners = {
         entry.get("manager")
         for entry in live["metadata"].get("managedFields") or ()
         if "f:replicas" in (entry.get("fieldsV1") or {}).get("f:spec", {})
     }
-    return owners == {conventions.FIELD_MANAGER}
+    if owners != {conventions.FIELD_MANAGER}:
+        return None
+    return max(int(live["spec"].get("replicas", 1)), least or 0)
+
+
+def with_replicas(desired: Manifest, replicas: int | None) -> Manifest:
+    """A copy that also sets the replicas, where there are any to set."""
+    if replicas is None:
+        return desired
+    return {**desired, "spec": {**desired["spec"], "replicas": replicas}}

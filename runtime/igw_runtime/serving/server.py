@@ -21,7 +21,12 @@ import structlog
 import uvicorn
 from prometheus_client import start_http_server
 
-from igw_runtime.errors import InvalidSettingsError, NotReadyError, StartupError
+from igw_runtime.errors import (
+    InvalidSettingsError,
+    ModelLoadFailedError,
+    NotReadyError,
+    StartupError,
+)
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.classifier import Classifier
 from igw_runtime.serving.cpu import read_cpu_budget
@@ -134,10 +139,13 @@ class ModelServer:
                 self._environment.models_root,
                 self._budget,
             )
+            self._start_workers(loaded)
         except StartupError as error:
             self._running.failure = error
-        else:
-            self._start_workers(loaded)
+        except Exception as error:  # start-up boundary: a dead thread would leave a hung pod
+            _log.exception("model_load_crashed")
+            message = f"{type(error).__name__}: {error}"
+            self._running.failure = ModelLoadFailedError(message)
         loop.call_soon_threadsafe(self._running.done.set)
 
     def _start_workers(self, loaded: LoadedModel) -> None:
