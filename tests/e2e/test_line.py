@@ -98,7 +98,7 @@ def test_the_columns_tell_the_truth(ready_gateway: Shared) -> None:
     header, row = gateway.kubectl("get", "igw", "-n", gateway.namespace).splitlines()
 
     assert header.split() == ["NAME", "READY", "REASON", "MODEL", "REPLICAS", "BUDGET", "AGE"]
-    assert row.split()[:5] == ["photos", "True", "Ready", "efficientnet_lite0", "1/1"]
+    assert row.split()[:5] == ["photos", "True", "Serving", "efficientnet_lite0", "1/1"]
 
 
 def test_an_slo_edit_changes_rules_and_buckets_but_no_pod(ready_gateway: Shared) -> None:

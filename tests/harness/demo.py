@@ -233,7 +233,7 @@ def refuse_bad_edit(kubectl: Kubectl) -> None:
         try:
             kubectl("patch", "igw", GATEWAY, "-n", NAMESPACE, "--type=merge", "-p", patch)
         except CommandError as error:
-            say(str(error).split(": ", 1)[1], indent=1)
+            say(str(error).split("exited with 1: ", 1)[-1], indent=1)
         else:
             message = "the API server accepted an objective of 100"
             raise CommandError(message)

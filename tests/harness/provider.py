@@ -134,11 +134,16 @@ class Kind:
 def create_cluster(kind: str) -> None:
     """Create the cluster unless one of its name is up; write the kubeconfig either way."""
     KUBECONFIG.parent.mkdir(exist_ok=True)
-    if CLUSTER in run([kind, "get", "clusters"]).split():
+    if is_up(kind):
         KUBECONFIG.write_text(run([kind, "get", "kubeconfig", "--name", CLUSTER]))
         KUBECONFIG.chmod(0o600)
         return
     stream([kind, "create", "cluster", "--name", CLUSTER, "--kubeconfig", KUBECONFIG])
+
+
+def is_up(kind: str) -> bool:
+    """Whether the cluster exists."""
+    return CLUSTER in run([kind, "get", "clusters"]).split()
 
 
 def choose() -> Provider:

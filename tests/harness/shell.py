@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -64,7 +65,7 @@ def stream(command: Sequence[str | Path]) -> None:
 
 def say(text: str = "", *, indent: int = 0) -> None:
     """One line for the person at the terminal."""
-    sys.stdout.write(f"{'  ' * indent}{text}\n")
+    sys.stdout.write(textwrap.indent(text, "  " * indent) + "\n")
     sys.stdout.flush()
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from harness import provider as providers
@@ -38,7 +39,7 @@ def _run(tier: str, provider: providers.Provider) -> None:
     tiers: dict[str, tuple[Callable[[providers.Provider], None], ...]] = {
         "all": (_check_and_unit, _integration, _end_to_end, _nothing_left),
         "integration": (_integration,),
-        "e2e": (_end_to_end,),
+        "e2e": (partial(_end_to_end, keep=True),),
     }
     for part in tiers[tier]:
         part(provider)
@@ -67,16 +68,28 @@ def _check_and_unit(provider: providers.Provider) -> None:
 
 def _integration(provider: providers.Provider) -> None:
     with step("Parts of the node"):
-        # The integration tier needs kube-apiserver and etcd also where Docker serves the rest.
-        stream([LocalNode().kind, "ensure"]) if isinstance(provider, LocalNode) else None
+        # This tier needs a kube-apiserver of its own, also where kind serves the rest.
+        stream(
+            [
+                LocalNode().kind,
+                "ensure",
+                *(() if isinstance(provider, LocalNode) else ("--only", "core")),
+            ]
+        )
     with step("Integration tests: real kube-apiserver, real model server"):
         stream([*_PYTEST, "-n", "2", "--dist", "loadgroup", "-m", "integration"])
 
 
-def _end_to_end(provider: providers.Provider) -> None:
+def _end_to_end(provider: providers.Provider, *, keep: bool = False) -> None:
     provider.prepare()
     with step("Images"):
         provider.build_images()
+    options: list[str] = []
+    if keep:
+        provider.create()
+        options = ["--keep-cluster", f"--kubeconfig={providers.KUBECONFIG}"]
+    elif providers.is_up(provider.kind):
+        provider.delete()  # what an earlier run left on it is nobody's expectation
     with step("End-to-end tests on a real node"):
         stream(
             [
@@ -87,6 +100,7 @@ def _end_to_end(provider: providers.Provider) -> None:
                 f"--cluster-name={providers.CLUSTER}",
                 f"--kind-bin={provider.kind}",
                 f"--kind-kubectl-bin={provider.kubectl}",
+                *options,
             ]
         )
 

@@ -107,8 +107,9 @@ class Cluster:
         )
 
     def create(self, manifest: Manifest) -> Manifest:
-        """Create, as `kubectl create` does."""
-        return self.request("POST", path_of(manifest).rpartition("/")[0], manifest)
+        """Create, as `kubectl create` does: an unknown field is an error."""
+        collection = path_of(manifest).rpartition("/")[0]
+        return self.request("POST", collection, manifest, fieldValidation="Strict")
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """One object, or None."""
@@ -150,7 +151,8 @@ class Cluster:
             try:
                 items = self.list(resource.kind, namespace, resource.selector)
             except Refused as error:
-                if error.status == 404 and resource.optional:
+                # 429: "storage is (re)initializing", just after the CRD was made.
+                if error.status in {404, 429} and resource.optional:
                     continue
                 raise
             found |= {(item["kind"], item["metadata"]["name"]): item for item in items}

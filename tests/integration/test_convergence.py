@@ -75,19 +75,34 @@ def test_a_touched_gateway_causes_no_writes_to_children(place: Place) -> None:
     assert writes == []
 
 
-def test_drift_of_an_owned_field_is_repaired_by_one_write(place: Place) -> None:
-    """Somebody changes a port; it is put back once, and an event says so."""
+def test_drift_is_repaired_by_one_write_and_told(place: Place) -> None:
+    """Somebody sends traffic elsewhere; it is put right once, and an event says so."""
     place.make()
+    with place.recording() as writes:
+        ports = [{"name": "http", "port": 80, "targetPort": 9999, "protocol": "TCP"}]
+        place.cluster.patch("Service", place.namespace, "photos", {"spec": {"ports": ports}})
+        wait_for(
+            lambda: place.must_get("Service")["spec"]["ports"][0]["targetPort"] != 9999,
+            "the port to be put right",
+        )
+        (event,) = wait_for(lambda: _events(place, "DriftRepaired"), "an event")
+        place.wait_settled()
+    assert [it.resource for it in writes if it.resource != "events"] == ["services"]
+    assert "Service photos" in event["message"]
+    assert "spec.ports" in event["message"]
+
+
+def test_drift_that_collides_with_our_own_field_does_not_wedge_us(place: Place) -> None:
+    """A changed port is another item of the list; it becomes ours, and goes with the next apply."""
+    place.make()
+    before = place.must_get("Service")
     with place.recording() as writes:
         ports = [{"name": "http", "port": 81, "targetPort": "http", "protocol": "TCP"}]
         place.cluster.patch("Service", place.namespace, "photos", {"spec": {"ports": ports}})
-        wait_for(
-            lambda: place.must_get("Service")["spec"]["ports"][0]["port"] != 81,
-            "the port to be put back",
-        )
-        wait_for(lambda: _events(place, "DriftRepaired"), "an event")
+        wait_for(lambda: _same(place.must_get("Service"), before), "the port to be put back")
         place.wait_settled()
-    assert [it.resource for it in writes if it.resource != "events"] == ["services"]
+    accepted = [it for it in writes if it.resource == "services" and it.code < 300]
+    assert len(accepted) == 2, "one that takes the field over, one that applies"
 
 
 @pytest.mark.parametrize(

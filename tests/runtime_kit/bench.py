@@ -141,7 +141,7 @@ def a_bench(
 
 def _provider(spans: InMemorySpanExporter, percent: float) -> TracerProvider:
     provider = TracerProvider(
-        sampler=LiveSampler(TracingSettings(sampling_percent=percent)), shutdown_on_exit=False
+        sampler=LiveSampler(TracingSettings(samplingPercent=percent)), shutdown_on_exit=False
     )
     provider.add_span_processor(SimpleSpanProcessor(spans))
     return provider

@@ -142,7 +142,7 @@ class ModelServer:
             self._start_workers(loaded)
         except StartupError as error:
             self._running.failure = error
-        except Exception as error:  # start-up boundary: a dead thread would leave a hung pod
+        except Exception as error:  # noqa: BLE001  start-up boundary: else the pod would hang
             _log.exception("model_load_crashed")
             message = f"{type(error).__name__}: {error}"
             self._running.failure = ModelLoadFailedError(message)

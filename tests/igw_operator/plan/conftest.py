@@ -1,23 +1,43 @@
-"""Tools of the plan's tests: where promtool is, and whether goldens are rewritten."""
+"""Tools of the plan's tests: the real programs that judge what is rendered."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
+
+from localnode.toolchain import is_built, tool_folder
+from localnode.versions import load_versions
 
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    """Path of promtool (PROMTOOL or PATH), or a skip that says how to get it."""
-    found = os.environ.get("PROMTOOL") or shutil.which("promtool")
-    if not found:
-        pytest.skip("promtool is missing: set PROMTOOL or apt-get install prometheus")
-    return found
+    """Path of promtool, or a skip that says how to get it."""
+    return _find("promtool", tool="prometheus")
+
+
+@pytest.fixture(scope="session")
+def otelcol() -> str:
+    """Path of the OpenTelemetry collector, or a skip that says how to get it."""
+    return _find("otelcol-contrib", tool="otelcol-contrib")
 
 
 @pytest.fixture(scope="session")
 def update_golden() -> bool:
     """Whether goldens are rewritten instead of compared."""
     return os.environ.get("IGW_UPDATE_GOLDEN") == "1"
+
+
+def _find(program: str, *, tool: str) -> str:
+    """A program: the one named by its variable, the local node's, or the one on the PATH."""
+    variable = program.partition("-")[0].upper()
+    if named := os.environ.get(variable):
+        return named
+    part = load_versions().tools.get(tool)
+    built: Path | None = tool_folder(part) / "bin" / program if part and is_built(part) else None
+    found = str(built) if built and built.exists() else shutil.which(program)
+    if not found:
+        pytest.skip(f"{program} is missing: run `make parts`, or name it by {variable}")
+    return found

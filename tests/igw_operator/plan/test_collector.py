@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +112,21 @@ def test_is_absent_when_not_wanted(observability: dict[str, Any]) -> None:
     """No object of a collector exists where the operator runs none."""
     names = {name for _, name in build(observability=observability)}
     assert "photos-collector" not in names
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("endpoint", [None, "tempo:4317", "https://tempo:4317"])
+def test_is_configured_as_the_collector_takes_it(
+    otelcol: str, tmp_path: Path, endpoint: str | None
+) -> None:
+    """The pinned collector's own check accepts the configuration."""
+    tracing = {"endpoint": endpoint} if endpoint else {}
+    path = tmp_path / "collector.yaml"
+    path.write_text(yaml.safe_dump(config(tracing=tracing)))
+    result = subprocess.run(
+        [otelcol, "validate", f"--config={path}"], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_needs_no_right_in_the_cluster() -> None:

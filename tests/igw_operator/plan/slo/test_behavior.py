@@ -81,7 +81,7 @@ def test_counts_neither_client_errors_nor_probes(bench: RuleBench) -> None:
             requests("5xx", steps((30, 10))),
             requests("4xx", steps((30, 1000))),
             requests("2xx", steps((30, 1000)), endpoint="/ready"),
-            requests("5xx", steps((30, 0)), endpoint="/metrics"),
+            requests("5xx", steps((30, 1000)), endpoint="/metrics"),
         ],
         near("30m", ratio("5m"), 0.1),
     )

@@ -1,0 +1,122 @@
+import hashlib
+import json
+import shutil
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from igw_runtime.errors import (
+    ModelDigestMismatchError,
+    ModelLoadFailedError,
+    ModelNotFoundError,
+)
+from igw_runtime.models.artifact import locate_package, read_package, verify_digest
+from igw_runtime.settings import ModelSettings
+from runtime_kit.colours import NAMES, build_manifest
+
+
+def a_model(**fields: Any) -> ModelSettings:
+    return ModelSettings.model_validate({"name": "colours", **fields})
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    folder = tmp_path / "models" / "colours"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text(build_manifest().model_dump_json())
+    (folder / "labels.txt").write_text("\n".join(NAMES))
+    (folder / "model.bin").write_bytes(b"weights")
+    (folder / "golden.png").write_bytes(b"image")
+    return folder
+
+
+def as_tar(folder: Path) -> Path:
+    path = folder.parent / "model.tar.gz"
+    with tarfile.open(path, "w:gz") as archive:
+        archive.add(folder, arcname="anything/colours")
+    return path
+
+
+def as_zip(folder: Path) -> Path:
+    path = folder.parent / "model.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in folder.iterdir():
+            archive.write(file, file.name)
+    return path
+
+
+def test_model_is_found_by_name(package: Path) -> None:
+    """An empty uri means: built into the image."""
+    assert package == locate_package(a_model(), package.parent)
+
+
+def test_missing_model_lists_what_there_is(package: Path) -> None:
+    """A typo is answered with the names that would have worked."""
+    with pytest.raises(ModelNotFoundError, match=r"no model 'colour' in .*has: colours"):
+        locate_package(a_model(name="colour"), package.parent)
+
+
+def test_uri_names_a_path(package: Path) -> None:
+    """A volume mount is reached through file://, spaces and all."""
+    spaced = package.parent / "with space"
+    shutil.copytree(package, spaced)
+    uri = f"file://{spaced}".replace(" ", "%20")
+
+    assert spaced == locate_package(a_model(uri=uri), Path("/nowhere"))
+    with pytest.raises(ModelNotFoundError, match="does not exist"):
+        locate_package(a_model(uri="file:///nowhere/at/all"), package.parent)
+
+
+@pytest.mark.parametrize("pack", [lambda folder: folder, as_tar, as_zip])
+def test_folder_and_archives_read_the_same(package: Path, pack: Any) -> None:
+    """A package is a folder or an archive of one."""
+    read = read_package(pack(package))
+
+    assert read.manifest.name == "colours"
+    assert NAMES == read.labels.names
+    assert read.read("model.bin") == b"weights"
+    assert read.read_golden_image() == b"image"
+    with pytest.raises(ModelNotFoundError):
+        read.read("absent")
+
+
+def test_digest_of_a_folder_is_that_of_its_weights(package: Path) -> None:
+    """The pinned digest is of the bytes that the numbers come from."""
+    read = read_package(package)
+
+    verify_digest(read, "", "openvino")
+    verify_digest(read, hashlib.sha256(b"weights").hexdigest(), "openvino")
+    with pytest.raises(ModelDigestMismatchError, match=r"model\.bin has sha256 .* pin 000"):
+        verify_digest(read, "0" * 64, "openvino")
+    with pytest.raises(ModelNotFoundError):
+        verify_digest(read, "0" * 64, "torch")
+
+
+def test_digest_of_an_archive_is_that_of_the_file(package: Path) -> None:
+    """What was downloaded can be checked with sha256sum."""
+    archive = as_tar(package)
+
+    verify_digest(
+        read_package(archive), hashlib.sha256(archive.read_bytes()).hexdigest(), "openvino"
+    )
+
+
+def test_broken_manifest_is_explained(package: Path) -> None:
+    """A hand-written model.json is corrected by its key."""
+    manifest = json.loads((package / "model.json").read_text())
+    manifest["preprocessing"]["crop"] = "224"
+    (package / "model.json").write_text(json.dumps(manifest))
+
+    with pytest.raises(ModelLoadFailedError, match=r"preprocessing\.crop"):
+        read_package(package)
+
+
+def test_what_is_no_archive_is_explained(tmp_path: Path) -> None:
+    """A file of another kind is named, not traced."""
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"x" * 600)
+
+    with pytest.raises(ModelLoadFailedError, match="neither a folder nor a tar or zip"):
+        read_package(path)

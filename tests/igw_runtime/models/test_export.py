@@ -1,0 +1,60 @@
+"""Needs torch, which the project's environment leaves out: skipped there, run where it is."""
+
+from pathlib import Path
+from urllib.error import URLError
+
+import pytest
+
+pytest.importorskip("torchvision")
+
+from igw_runtime.errors import ModelLoadFailedError, ModelNotFoundError
+from igw_runtime.models.artifact import read_package
+from igw_runtime.models.export import ExportOrder, export_model
+from igw_runtime.models.registry import find_architecture
+
+pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
+
+
+def an_order(output: Path, *, allow_random: bool, architecture: str = "squeezenet1_1") -> ExportOrder:
+    return ExportOrder(
+        name="small",
+        architecture=architecture,
+        version="1",
+        precision="fp32",
+        output=output,
+        formats=["openvino", "torch"],
+        allow_random_weights=allow_random,
+        seed=3,
+    )
+
+
+@pytest.fixture
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        message = "no network"
+        raise URLError(message)
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    monkeypatch.setenv("TORCH_HOME", "/nonexistent")
+
+
+@pytest.mark.usefixtures("_offline")
+def test_random_weights_need_to_be_asked_for(tmp_path: Path) -> None:
+    """Without trained weights an export fails and says which flag would let it pass."""
+    with pytest.raises(ModelNotFoundError, match="--allow-random-weights"):
+        export_model(an_order(tmp_path, allow_random=False))
+
+
+@pytest.mark.usefixtures("_offline")
+def test_random_weights_are_marked(tmp_path: Path) -> None:
+    """Both formats answer the golden image, and the manifest admits the seed."""
+    manifest = export_model(an_order(tmp_path, allow_random=True))
+
+    assert str(manifest.weights) == "random(seed=3)"
+    assert read_package(tmp_path / "small").labels[0] == "tench"
+
+
+def test_unknown_architecture_lists_known_ones() -> None:
+    """A typo is answered with the names that exist."""
+    with pytest.raises(ModelLoadFailedError, match="resnet50"):
+        find_architecture("resnet5")

@@ -1,0 +1,35 @@
+import pytest
+from igw_runtime.errors import NotReadyError, StoppingError
+from igw_runtime.serving.lifecycle import Lifecycle, State
+from igw_runtime.settings import MetricsSettings
+from igw_runtime.telemetry.metrics import Metrics
+
+
+@pytest.fixture
+def lifecycle() -> Lifecycle:
+    return Lifecycle(Metrics(MetricsSettings()))
+
+
+def test_work_is_taken_while_ready_and_while_draining(lifecycle: Lifecycle) -> None:
+    """Draining withdraws readiness, not service: that is what loses no request."""
+    with pytest.raises(NotReadyError):
+        lifecycle.check_accepting()
+    lifecycle.advance(State.READY)
+    lifecycle.check_accepting()
+    assert not lifecycle.closing_connections
+
+    lifecycle.advance(State.DRAINING)
+    lifecycle.check_accepting()
+    assert lifecycle.closing_connections
+
+    lifecycle.advance(State.STOPPING)
+    with pytest.raises(StoppingError):
+        lifecycle.check_accepting()
+
+
+def test_never_moves_back(lifecycle: Lifecycle) -> None:
+    """A model that finishes loading after SIGTERM does not make the pod ready."""
+    lifecycle.advance(State.STOPPING)
+    lifecycle.advance(State.READY)
+
+    assert lifecycle.state is State.STOPPING

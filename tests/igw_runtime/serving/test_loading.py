@@ -1,0 +1,103 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError
+from igw_runtime.serving.cpu import CpuBudget
+from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
+from igw_runtime.settings import ModelSettings, ServingSettings
+from runtime_kit.colours import write_package
+from structlog.testing import capture_logs
+
+pytestmark = pytest.mark.timeout(30)
+BUDGET = CpuBudget(threads=2, quota_cores=2.0, limited=True, stat_path=None)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_package(tmp_path_factory.mktemp("models") / "colours")
+
+
+@pytest.fixture
+def models(original: Path, tmp_path: Path) -> Path:
+    shutil.copytree(original, tmp_path / "colours")
+    return tmp_path
+
+
+def change(models: Path, **parts: Any) -> None:
+    path = models / "colours" / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | parts))
+
+
+def load(models: Path, **fields: Any) -> LoadedModel:
+    settings = ModelSettings.model_validate({"name": "colours", **fields})
+    return load_model(settings, ServingSettings(), models, BUDGET)
+
+
+def test_loaded_model_states_how_it_is_run(models: Path) -> None:
+    """One warm session a CPU, the package's version unless the settings name one."""
+    loaded = load(models)
+
+    assert len(loaded.sessions) == 2
+    assert ("fp32", "openvino", "1", 4) == (
+        loaded.served.precision,
+        loaded.served.engine,
+        loaded.served.version,
+        loaded.served.classes,
+    )
+    assert load(models, version="7").served.version == "7"
+
+
+def test_wrong_golden_answer_is_not_served(models: Path) -> None:
+    """Weights that do not belong to the package never become ready."""
+    manifest = json.loads((models / "colours" / "model.json").read_text())
+    golden = manifest["golden"] | {"logits": [value + 1 for value in manifest["golden"]["logits"]]}
+    change(models, golden=golden)
+
+    with pytest.raises(GoldenCheckFailedError, match="golden image scores deviate"):
+        load(models)
+
+
+def test_unreadable_golden_image_is_not_served(models: Path) -> None:
+    """A check that cannot be made has failed."""
+    (models / "colours" / "golden.png").write_bytes(b"no image")
+
+    with pytest.raises(GoldenCheckFailedError, match="unusable"):
+        load(models)
+
+
+def test_random_weights_are_a_warning(models: Path) -> None:
+    """Nobody mistakes an untrained network for a model."""
+    change(models, weights={"source": "random", "seed": 3})
+    with capture_logs() as logs:
+        loaded = load(models)
+
+    assert loaded.served.weights == "random(seed=3)"
+    [warning] = [line for line in logs if line["log_level"] == "warning"]
+    assert warning["weights"] == "random(seed=3)"
+
+
+def test_missing_weights_file_fails_the_load(models: Path) -> None:
+    """A package without its numbers is a load failure with one line."""
+    (models / "colours" / "model.bin").unlink()
+
+    with pytest.raises(ModelLoadFailedError):
+        load(models)
+
+
+@pytest.mark.parametrize(
+    ("asked", "packaged", "expected"),
+    [("auto", "bf16", "bf16"), ("fp32", "bf16", "fp32"), ("int8", "int8", "int8")],
+)
+def test_precision_is_the_packages_unless_asked(asked: str, packaged: str, expected: str) -> None:
+    """fp32 and bf16 are ways to compute; the settings may choose."""
+    assert expected == resolve_precision(asked, packaged)
+
+
+@pytest.mark.parametrize(("asked", "packaged"), [("int8", "fp32"), ("fp32", "int8")])
+def test_int8_is_a_property_of_the_weights(asked: str, packaged: str) -> None:
+    """Quantisation happens at export; pretending is refused."""
+    with pytest.raises(ModelLoadFailedError, match="int8"):
+        resolve_precision(asked, packaged)

@@ -1,0 +1,119 @@
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+from igw_runtime.engines.protocol import Batch
+from igw_runtime.errors import DeadlineExceededError, InternalError, UnsupportedFormatError
+from igw_runtime.models.preprocessing import Tensor
+from igw_runtime.serving.deadlines import Deadline
+from igw_runtime.serving.jobs import Classification, ImagePayload, Job
+from runtime_kit.bench import Bench, GatedSession, a_bench
+from runtime_kit.colours import BLUE, GREEN, RED, picture
+from structlog.testing import capture_logs
+
+
+def a_job(payload: ImagePayload | Tensor, seconds: float = 5.0) -> Job[str]:
+    loop = asyncio.get_running_loop()
+    now = time.monotonic()
+    return Job(
+        payload=payload,
+        render=best,
+        deadline=Deadline(now + seconds),
+        enqueued_at=now,
+        future=loop.create_future(),
+        loop=loop,
+    )
+
+
+def best(result: Classification) -> str:
+    return result.top[0][1]
+
+
+def an_image(content: bytes) -> ImagePayload:
+    return ImagePayload(body=content)
+
+
+@pytest.fixture
+def session() -> GatedSession:
+    return GatedSession()
+
+
+@pytest.fixture
+def bench(session: GatedSession) -> Iterator[Bench]:
+    with a_bench(session=session, max_batch=4) as built:
+        yield built
+        session.gate.set()
+
+
+async def test_waiting_jobs_share_a_forward_pass(bench: Bench, session: GatedSession) -> None:
+    """While a worker is busy a batch gathers; nobody waits for one to fill up."""
+    jobs = [a_job(an_image(picture(colour))) for colour in (RED, GREEN, BLUE, RED)]
+    bench.queue.put(jobs[0])
+    await until_busy(session)
+    for job in jobs[1:]:
+        bench.queue.put(job)
+    session.gate.set()
+
+    assert await asyncio.gather(*(job.future for job in jobs)) == ["red", "green", "blue", "red"]
+    assert session.batches == [1, 3]
+
+
+async def test_bad_image_fails_alone(bench: Bench, session: GatedSession) -> None:
+    """One broken picture in a batch is one error."""
+    first = a_job(an_image(picture(RED)))
+    bench.queue.put(first)
+    await until_busy(session)
+    bad, good = a_job(an_image(b"not an image")), a_job(an_image(picture(BLUE)))
+    bench.queue.put(bad)
+    bench.queue.put(good)
+    session.gate.set()
+
+    assert await good.future == "blue"
+    with pytest.raises(UnsupportedFormatError):
+        await bad.future
+    assert await first.future == "red"
+
+
+async def test_abandoned_and_expired_work_is_not_computed(
+    bench: Bench, session: GatedSession
+) -> None:
+    """What nobody waits for is dropped when it is dequeued, and counted."""
+    first = a_job(an_image(picture(RED)))
+    bench.queue.put(first)
+    await until_busy(session)
+    left, late = a_job(an_image(picture(RED))), a_job(an_image(picture(RED)), seconds=0)
+    left.abandon()
+    bench.queue.put(left)
+    bench.queue.put(late)
+    session.gate.set()
+
+    with pytest.raises(DeadlineExceededError):
+        await late.future
+    assert await first.future == "red"
+    assert session.batches == [1]
+    assert bench.sample("igw_runtime_abandoned_requests_total") == 2
+
+
+class BrokenSession:
+    def infer(self, batch: Batch) -> Batch:
+        message = f"engine fell over on {batch.shape}"
+        raise RuntimeError(message)
+
+
+async def test_engine_failure_is_an_answer_and_the_worker_lives() -> None:
+    """Whatever an engine raises, the request gets a 500 without details and work goes on."""
+    with a_bench(session=BrokenSession()) as bench, capture_logs() as logs:
+        for _ in range(2):
+            job = a_job(an_image(picture(RED)))
+            bench.queue.put(job)
+            with pytest.raises(InternalError) as caught:
+                await job.future
+            assert "fell over" not in str(caught.value)
+
+    assert [line["event"] for line in logs] == ["worker_failed", "worker_failed"]
+
+
+async def until_busy(session: GatedSession) -> None:
+    while not session.batches:
+        await asyncio.sleep(0)

@@ -1,0 +1,315 @@
+import asyncio
+import base64
+import gzip
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from igw_runtime.serving.lifecycle import State
+from runtime_kit.bench import Bench, GatedSession, a_bench
+from runtime_kit.colours import BLUE, RED, picture
+
+PNG = picture(RED)
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with a_bench() as built:
+        yield built
+
+
+async def test_answer_has_every_documented_field(bench: Bench) -> None:
+    """The whole answer, field by field."""
+    answer = await bench.client.post("/predict", PNG, **{"x-request-id": "abc-1"})
+    content = answer.json()
+
+    assert answer.status == 200
+    assert content["request_id"] == answer.headers["x-request-id"] == "abc-1"
+    assert re.fullmatch("[0-9a-f]{32}", content["trace_id"])
+    assert ("colours", "1", "custom") == (
+        content["model"],
+        content["model_version"],
+        content["weights"],
+    )
+    assert content["prediction"] == "red"
+    assert content["confidence"] == content["predictions"][0]["confidence"] > 0.99
+    assert [p["class"] for p in content["predictions"]][:2] == ["red", "dark"]
+    assert content["predictions"][0]["index"] == 0
+    assert content["duration_ms"] > 0
+
+
+FORM = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n'
+    b"Content-Type: image/png\r\n\r\n" + PNG + b"\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        pytest.param(PNG, {"content-type": "image/png"}, id="raw image"),
+        pytest.param(PNG, {"content-type": "application/octet-stream"}, id="octet-stream"),
+        pytest.param(PNG, {"content-type": "application/x-www-form-urlencoded"}, id="curl"),
+        pytest.param(FORM, {"content-type": "multipart/form-data; boundary=b"}, id="form"),
+        pytest.param(
+            json.dumps({"image": base64.b64encode(PNG).decode()}).encode(),
+            {"content-type": "application/json"},
+            id="json",
+        ),
+        pytest.param(
+            gzip.compress(PNG), {"content-type": "image/png", "content-encoding": "gzip"}, id="gz"
+        ),
+    ],
+)
+async def test_every_envelope_is_accepted(
+    bench: Bench, body: bytes, headers: dict[str, str]
+) -> None:
+    """Raw, form, JSON and gzip give the same prediction."""
+    answer = await bench.client.post("/predict", body, **headers)
+
+    assert (200, "red") == (answer.status, answer.json()["prediction"])
+
+
+async def test_chunked_body_is_accepted(bench: Bench) -> None:
+    """A body without a length is read to its end."""
+    answer = await bench.client.call(
+        "POST",
+        "/predict",
+        chunks=[PNG[:50], PNG[50:]],
+        headers={"transfer-encoding": "chunked"},
+    )
+
+    assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "slug"),
+    [
+        pytest.param(b"", {}, 400, "no-body", id="no body"),
+        pytest.param(b"{", {"content-type": "application/json"}, 400, "malformed-request", id="j"),
+        pytest.param(PNG, {"x-request-timeout-ms": "soon"}, 400, "malformed-request", id="t"),
+        pytest.param(PNG, {"content-length": "many"}, 400, "malformed-request", id="length"),
+        pytest.param(PNG, {"content-length": "9" * 40}, 413, "body-too-large", id="huge length"),
+        pytest.param(b"x" * 5000, {}, 413, "body-too-large", id="too many bytes"),
+        pytest.param(
+            gzip.compress(b"\0" * 100_000),
+            {"content-encoding": "gzip"},
+            413,
+            "body-too-large",
+            id="gzip bomb",
+        ),
+        pytest.param(picture(RED, size=(200, 200)), {}, 413, "too-many-pixels", id="pixels"),
+        pytest.param(PNG, {"content-type": "text/plain"}, 415, "unsupported-format", id="type"),
+        pytest.param(PNG, {"content-encoding": "br"}, 415, "unsupported-format", id="encoding"),
+        pytest.param(picture(RED, kind="BMP"), {}, 413, "body-too-large", id="large bmp"),
+        pytest.param(
+            picture(RED, size=(9, 9), kind="BMP"), {}, 415, "unsupported-format", id="bmp"
+        ),
+        pytest.param(b"hello", {}, 415, "unsupported-format", id="not an image"),
+        pytest.param(PNG[:60], {}, 422, "undecodable-image", id="truncated"),
+    ],
+)
+async def test_bad_input_is_a_problem(
+    body: bytes, headers: dict[str, str], status: int, slug: str
+) -> None:
+    """Each mistake has its status, its problem document and its counter."""
+    with a_bench(max_body_bytes=4000, max_pixels=10_000) as bench:
+        answer = await bench.client.post("/predict", body, **headers)
+        problem = answer.json()
+
+        assert status == answer.status == problem["status"]
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert problem["type"] == f"urn:inference-gateway:problem:{slug}"
+        assert set(problem) == {"type", "title", "status", "detail", "request_id"}
+        assert problem["request_id"] == answer.headers["x-request-id"]
+        assert bench.sample("igw_runtime_rejected_requests_total", reason=slug) == 1
+        assert requests(bench, f"{status // 100}xx") == 1
+        assert bench.admission.in_system == 0
+
+
+def requests(bench: Bench, status: str) -> float:
+    labels = {"method": "POST", "endpoint": "/predict", "status": status}
+    return bench.sample("http_requests_total", **labels)
+
+
+async def test_oversized_body_is_refused_unread_but_drained(bench: Bench) -> None:
+    """The refusal needs no body; reading on briefly keeps the client from losing the answer."""
+    length = str(bench.client and 10**9)
+    answer = await bench.client.call(
+        "POST",
+        "/predict",
+        chunks=[b"x" * 100] * 3,
+        headers={"content-length": length, "content-type": "image/png"},
+    )
+
+    assert (413, "close") == (answer.status, answer.headers["connection"])
+    assert answer.chunks_read == 3
+
+
+async def test_chunked_body_over_the_limit_is_cut_off() -> None:
+    """Without a length the limit is enforced while reading."""
+    with a_bench(max_body_bytes=100) as bench:
+        answer = await bench.client.call(
+            "POST",
+            "/predict",
+            chunks=[b"x" * 60] * 4,
+            headers={"transfer-encoding": "chunked"},
+        )
+
+    assert answer.status == 413
+
+
+async def test_slow_body_times_out() -> None:
+    """A client that stalls gives its place back, and its connection."""
+    with a_bench(body_timeout_seconds=0.05) as bench:
+        answer = await bench.client.call(
+            "POST", "/predict", chunks=[b"x"], headers={"content-length": "5"}, stall=True
+        )
+
+        assert (408, "close") == (answer.status, answer.headers["connection"])
+        assert bench.admission.in_system == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "slug"), [(State.STARTING, "not-ready"), (State.STOPPING, "stopping")]
+)
+async def test_no_work_is_taken_before_ready_or_after_drain(state: State, slug: str) -> None:
+    """Outside its serving phases the process says so at once, body unread."""
+    with a_bench(state=state) as bench:
+        answer = await bench.client.post("/predict", PNG)
+
+    assert answer.status == 503
+    assert answer.json()["type"].endswith(slug)
+    assert answer.headers["retry-after"] == "1"
+    assert answer.chunks_read == 0
+
+
+async def test_draining_still_serves_and_closes() -> None:
+    """Until endpoints are withdrawn requests are answered, and clients sent elsewhere."""
+    with a_bench(state=State.DRAINING) as bench:
+        answer = await bench.client.post("/predict", PNG)
+
+    assert (200, "close") == (answer.status, answer.headers["connection"])
+
+
+class Busy:
+    """A bench whose one worker is held."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.session = GatedSession()
+        self.context = a_bench(session=self.session, **settings)
+        self.first: asyncio.Task[Any]
+
+    async def __aenter__(self) -> Bench:
+        bench = self.context.__enter__()
+        self.first = asyncio.create_task(bench.client.post("/predict", PNG))
+        while not self.session.batches:
+            await asyncio.sleep(0)
+        return bench
+
+    async def __aexit__(self, *_: object) -> None:
+        self.session.gate.set()
+        assert (await self.first).status == 200
+        self.context.__exit__(None, None, None)
+
+
+async def test_full_queue_refuses_before_reading() -> None:
+    """Overload costs a header: 503, Retry-After, body unread."""
+    async with Busy(max_queue=1) as bench:
+        waiting = asyncio.create_task(bench.client.post("/predict", PNG))
+        while bench.admission.in_system < 2:
+            await asyncio.sleep(0)
+        assert bench.sample("inference_queue_size") == 2
+
+        answer = await bench.client.post("/predict", PNG)
+
+        assert (503, 0) == (answer.status, answer.chunks_read)
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["type"].endswith("queue-full")
+        assert requests(bench, "5xx") == 1
+    assert (await waiting).status == 200
+
+
+async def test_queued_bytes_are_bounded() -> None:
+    """Few large bodies fill the queue as many small ones do."""
+    async with Busy(max_queue_bytes=len(PNG) + 1) as bench:
+        answer = await bench.client.post("/predict", PNG)
+
+    assert answer.json()["type"].endswith("queue-full")
+
+
+async def test_deadline_that_the_queue_cannot_meet_is_refused_at_once() -> None:
+    """Waiting in vain helps nobody."""
+    async with Busy() as bench:
+        bench.pool._mean_seconds = 3.0
+        answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "1000"})
+
+    assert (503, "3") == (answer.status, answer.headers["retry-after"])
+    assert answer.json()["type"].endswith("deadline-unreachable")
+
+
+async def test_late_answer_is_a_timeout() -> None:
+    """The client's own deadline is kept, even while the engine is busy."""
+    async with Busy() as bench:
+        answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "30"})
+
+        assert answer.status == 504
+        assert requests(bench, "5xx") == 1
+        assert bench.admission.in_system == 1
+
+
+async def test_hang_up_abandons_the_work() -> None:
+    """Nothing is computed for a client that left; it counts as its own error."""
+    async with Busy() as bench:
+        answer = await bench.client.call(
+            "POST",
+            "/predict",
+            chunks=[PNG],
+            headers={"content-length": str(len(PNG)), "content-type": "image/png"},
+            hang_up=True,
+        )
+        assert answer.status == 0
+        assert (1, 0) == (requests(bench, "4xx"), requests(bench, "5xx"))
+    assert bench.sample("igw_runtime_abandoned_requests_total") == 1
+
+
+async def test_hang_up_while_sending_is_the_clients_error(bench: Bench) -> None:
+    """A body that breaks off is no server error."""
+    answer = await bench.client.call(
+        "POST", "/predict", headers={"content-length": "9"}, stall=True, hang_up=True
+    )
+
+    assert (0, 1) == (answer.status, requests(bench, "4xx"))
+
+
+@pytest.mark.parametrize("given", ["a b", "x" * 129, "\nx", "é", "", "-x"])
+async def test_bad_request_ids_are_replaced(bench: Bench, given: str) -> None:
+    """What goes to logs and headers is short and harmless."""
+    answer = await bench.client.post("/predict", PNG, **{"x-request-id": given})
+
+    assert re.fullmatch("[0-9a-f-]{36}", answer.headers["x-request-id"])
+
+
+async def test_other_methods_and_paths_are_problems(bench: Bench) -> None:
+    """Wrong doors answer in the same language, and never as a label of their own."""
+    wrong_method = await bench.client.get("/predict")
+    wrong_path = await bench.client.get("/predict/../secret")
+
+    assert (405, "POST") == (wrong_method.status, wrong_method.headers["allow"])
+    assert wrong_path.status == 404
+    labels = {"method": "GET", "status": "4xx"}
+    assert bench.sample("http_requests_total", endpoint="_other", **labels) == 1
+    assert bench.sample("http_requests_total", endpoint="/predict", **labels) == 1
+
+
+async def test_concurrent_requests_do_not_mix(bench: Bench) -> None:
+    """Every client gets its own picture's answer."""
+    colours = [RED, BLUE] * 10
+    answers = await asyncio.gather(
+        *(bench.client.post("/predict", picture(colour)) for colour in colours)
+    )
+
+    expected = ["red" if colour == RED else "blue" for colour in colours]
+    assert expected == [answer.json()["prediction"] for answer in answers]

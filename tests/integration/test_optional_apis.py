@@ -1,0 +1,60 @@
+"""A cluster without the Prometheus Operator, which then gets it: a condition and an action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from localnode.controlplane import ControlPlane
+
+from integration.cluster import Cluster, wait_for
+from integration.conftest import Place
+from integration.operator_process import OperatorProcess, install, install_prometheus_crds
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster of its own with an operator and no optional API."""
+    with ControlPlane(tmp_path / "plane") as plane:
+        cluster = Cluster(plane)
+        install(cluster, prometheus_crds=None)
+        operator = OperatorProcess(plane, tmp_path)
+        operator.start()
+        try:
+            yield cluster
+            assert operator.stop() == 0
+            assert operator.errors() == []
+        finally:
+            operator.kill()
+            cluster.close()
+
+
+def test_the_prometheus_operator_may_come_and_go(bare: Cluster, prometheus_crds: Path) -> None:
+    """Without it all else works; with it rules are made at once; without it again, no harm."""
+    place = Place(bare, "demo")
+    place.make()
+    assert place.get("Deployment") is not None
+    monitoring = place.condition("MonitoringReady")
+    assert (monitoring["status"], monitoring["reason"]) == ("False", "PrometheusOperatorMissing")
+
+    install_prometheus_crds(bare, prometheus_crds)
+    wait_for(
+        lambda: {"ServiceMonitor", "PrometheusRule"} <= {kind for kind, _ in place.children()},
+        "monitoring to be made",
+    )
+    wait_for(
+        lambda: place.condition("MonitoringReady")["reason"] != "PrometheusOperatorMissing",
+        "the condition to follow",
+    )
+
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    for name in ("servicemonitors", "prometheusrules"):
+        bare.request("DELETE", f"{crds}/{name}.monitoring.coreos.com")
+    wait_for(
+        lambda: place.condition("MonitoringReady")["reason"] == "PrometheusOperatorMissing",
+        "the condition to be back",
+        timeout_seconds=40,
+    )
+    place.apply(serving={"maxBatch": 2})
+    place.settle()

@@ -1,0 +1,130 @@
+"""Replicas between us and an autoscaler: never fewer than somebody chose."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+
+from igw_operator import conventions, kinds
+from integration.cluster import Cluster, wait_for
+from integration.conftest import Place
+from integration.operator_process import OperatorProcess
+
+
+@contextmanager
+def watching_replicas(cluster: Cluster, namespace: str) -> Iterator[list[int]]:
+    """Every value that ``spec.replicas`` of the Deployment takes within the block."""
+    seen: list[int] = []
+    stop = threading.Event()
+
+    def watch() -> None:
+        path = kinds.DEPLOYMENT.path(namespace)
+        query = {"watch": "1", "fieldSelector": "metadata.name=photos"}
+        try:
+            with cluster._http.stream("GET", path, params=query, timeout=60) as stream:
+                for line in stream.iter_lines():
+                    replicas = json.loads(line)["object"]["spec"]["replicas"]
+                    if not seen or seen[-1] != replicas:
+                        seen.append(replicas)
+                    if stop.is_set():
+                        return
+        except httpx.HTTPError:
+            return
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    wait_for(lambda: seen, "the first state")
+    yield seen
+    time.sleep(0.5)
+    stop.set()
+
+
+def test_scaling_starts_at_its_minimum(place: Place) -> None:
+    """The Deployment is made with the autoscaler's minimum, not with one replica."""
+    place.apply()
+    wait_for(lambda: place.get("Deployment"), "the Deployment")
+    with watching_replicas(place.cluster, place.namespace) as seen:
+        place.settle()
+    assert seen == [3]
+
+
+def test_replicas_that_an_autoscaler_chose_survive_edits(place: Place) -> None:
+    """Seven replicas stay seven while the pod template changes; the operator never owns them."""
+    place.make()
+    scale(place, 7)
+    with watching_replicas(place.cluster, place.namespace) as seen:
+        place.apply(serving={"maxBatch": 4})
+        place.settle()
+        place.apply(serving={"maxBatch": 8}, resources={"requests": {"cpu": "1"}})
+        place.settle()
+    assert seen == [7]
+    assert not owns_replicas(place)
+
+
+def test_switching_scaling_on_and_off_never_drops_replicas(place: Place) -> None:
+    """Seven fixed, then scaled from seven to nine, then fixed at eight: nothing below."""
+    place.make(replicas=7)
+    assert place.get("HorizontalPodAutoscaler") is None
+    with watching_replicas(place.cluster, place.namespace) as seen:
+        place.apply(scaling={"minReplicas": 3, "maxReplicas": 20})
+        place.settle()
+        assert place.get("HorizontalPodAutoscaler") is not None
+        place.apply(scaling={"minReplicas": 2, "maxReplicas": 20}, serving={"maxBatch": 2})
+        place.settle()
+        scale(place, 9)
+        place.apply(scaling={"minReplicas": 2, "maxReplicas": 20}, serving={"maxBatch": 4})
+        place.settle()
+        place.apply(replicas=8)
+        wait_for(lambda: place.get("HorizontalPodAutoscaler") is None, "the autoscaler to go")
+        place.settle()
+    assert seen == [7, 9, 8]
+    assert owns_replicas(place)
+
+
+def test_scaling_lifts_a_gateway_from_zero(place: Place) -> None:
+    """From ``replicas: 0`` an autoscaler would never start."""
+    place.make(replicas=0)
+    assert place.must_get("Deployment")["spec"]["replicas"] == 0
+    place.make(scaling={"minReplicas": 2})
+    assert place.must_get("Deployment")["spec"]["replicas"] == 2
+
+
+def test_a_fixed_number_is_held(place: Place) -> None:
+    """`kubectl scale` against ``spec.replicas`` is drift."""
+    place.make(replicas=2)
+    scale(place, 5)
+    wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 2, "two replicas")
+
+
+def test_the_metric_of_desired_replicas_follows(place: Place, operator: OperatorProcess) -> None:
+    """SLO rules ask it how many pods there should be."""
+    place.make()
+    labels = {"namespace": place.namespace, "gateway": "photos"}
+
+    def desired() -> float | None:
+        return operator.metric(conventions.METRIC_DESIRED_REPLICAS, **labels)
+
+    assert desired() == 3
+    scale(place, 6)
+    wait_for(lambda: desired() == 6, "the metric to follow")
+
+
+def scale(place: Place, replicas: int) -> None:
+    """Scale as an autoscaler does: through the subresource."""
+    patch = {"spec": {"replicas": replicas}}
+    place.cluster.patch("Deployment", place.namespace, "photos", patch, subresource="scale")
+
+
+def owns_replicas(place: Place) -> bool:
+    """Whether the operator is among the owners of the field."""
+    entries = place.must_get("Deployment")["metadata"]["managedFields"]
+    return any(
+        entry["manager"] == conventions.FIELD_MANAGER
+        and "f:replicas" in entry["fieldsV1"].get("f:spec", {})
+        for entry in entries
+    )
