@@ -131,10 +131,8 @@ def test_waiting_right_after_an_edit_never_passes_on_the_old_generation(
 
 def test_an_hpa_scales_on_real_metrics_and_is_not_fought(gateway: Gateway) -> None:
     """The HPA reads metrics-server; the operator leaves replicas to it."""
-    gateway.apply(
-        scaling={"minReplicas": 2, "maxReplicas": 3, "memoryPercent": 0},
-        resources=SMALL,
-    )
+    on_cpu = {"memoryPercent": 0, "requestsPerSecond": 0, "queueDepth": 0}
+    gateway.apply(scaling={"minReplicas": 2, "maxReplicas": 3} | on_cpu, resources=SMALL)
     gateway.wait_ready()
 
     wait_for(
@@ -145,3 +143,14 @@ def test_an_hpa_scales_on_real_metrics_and_is_not_fought(gateway: Gateway) -> No
     )
     deployment = gateway.kubectl.get("deployment", "photos", gateway.namespace) or {}
     assert deployment["spec"]["replicas"] == 2
+
+
+def test_scaling_targets_without_an_api_are_named(gateway: Gateway) -> None:
+    """Without a custom metrics API the gateway serves and scales on cpu, and says what it lacks."""
+    gateway.apply(scaling={"minReplicas": 1, "maxReplicas": 2, "requestsPerSecond": 100})
+    gateway.wait_ready()
+
+    scaling = gateway.condition("ScalingReady")
+
+    assert scaling["reason"] == "CustomMetricsUnavailable"
+    assert "requestsPerSecond" in scaling["message"]

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from igw_runtime.errors import InvalidSettingsError
 from igw_runtime.settings import (
     hash_live,
@@ -16,6 +17,7 @@ MINIMAL: dict[str, Any] = {"schemaVersion": 1, "model": {"name": "resnet50"}}
 
 
 def encode(**changes: Any) -> bytes:
+    """Return a settings file with these sections."""
     return json.dumps(MINIMAL | changes).encode()
 
 
@@ -23,14 +25,14 @@ def test_minimal_file_gets_every_default() -> None:
     """Two keys are enough to serve."""
     settings = parse_settings(encode()).settings
 
-    assert (8080, 9090) == (settings.server.port, settings.server.metrics_port)
-    assert (30.0, 64, 1, 10.0) == (
+    assert (settings.server.port, settings.server.metrics_port) == (8080, 9090)
+    assert (
         settings.serving.timeout_seconds,
         settings.serving.max_queue,
         settings.serving.max_batch,
         settings.serving.drain_seconds,
-    )
-    assert [0.3] == settings.live.metrics.latency_buckets_seconds
+    ) == (30.0, 64, 1, 10.0)
+    assert settings.live.metrics.latency_buckets_seconds == [0.3]
     assert not settings.telemetry.otlp_endpoint
 
 

@@ -7,6 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
 from igw_runtime.engines.protocol import Batch, Session
 from igw_runtime.models.decoding import ImageDecoder
 from igw_runtime.models.preprocessing import Preprocessor
@@ -20,10 +24,6 @@ from igw_runtime.telemetry.tracing import LiveSampler, get_tracer
 from igw_runtime.web.admission import Admission, WorkerLoad
 from igw_runtime.web.app import Services, build_app
 from igw_runtime.web.submission import Desk
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
 from runtime_kit.asgi import Client
 from runtime_kit.colours import PREPROCESSING, SERVED, ColourSession
 
@@ -33,10 +33,12 @@ class GatedSession:
 
     def __init__(self) -> None:
         self.gate = threading.Event()
+        self.entered = threading.Event()
         self.batches: list[int] = []
 
     def infer(self, batch: Batch) -> Batch:
         self.batches.append(batch.shape[0])
+        self.entered.set()
         self.gate.wait(5)
         return ColourSession().infer(batch)
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
 from igw_runtime.engines.protocol import Batch
 from igw_runtime.models.golden import build_golden, draw_golden_image
 from igw_runtime.models.labels import Labels
 from igw_runtime.models.manifest import Manifest, Preprocessing, Weights
 from igw_runtime.models.preprocessing import Preprocessor
 from igw_runtime.models.served import ServedModel
-from PIL import Image
 
 NAMES = ("red", "green", "blue", "dark")
 SIDE = 32
@@ -72,7 +73,7 @@ def write_package(folder: Path, **changes: Any) -> Path:
     means = ops.reduce_mean(pixels, ops.constant([2, 3]), keep_dims=False)
     weights = np.hstack([np.eye(3) * 10, np.zeros((3, 1))]).astype(np.float32)
     bias = np.array([0, 0, 0, DARK_SCORE], dtype=np.float32)
-    scores = ops.add(ops.matmul(means, ops.constant(weights), False, False), ops.constant(bias))  # noqa: FBT003
+    scores = ops.add(ops.matmul(means, ops.constant(weights), False, False), ops.constant(bias))
     openvino.save_model(
         openvino.Model([scores], [pixels]), folder / "model.xml", compress_to_fp16=False
     )

@@ -118,7 +118,7 @@ def a_server(
     )
     try:
         if ready:
-            wait_until(lambda: server.get("/ready")[0] == 200 or process.poll() is not None)  # noqa: PLR2004
+            wait_until(lambda: server.get("/ready")[0] == 200 or process.poll() is not None)
         yield server
     finally:
         process.kill()

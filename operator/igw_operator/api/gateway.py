@@ -7,9 +7,10 @@ in ``kubectl explain``.
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -27,6 +28,8 @@ from igw_operator.api.fields import (
     parse_quantity,
 )
 from igw_operator.api.windows import Window
+
+_LABEL_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 class Spot(StrEnum):
@@ -169,7 +172,7 @@ class Serving(ApiModel):
     """Longest time that a request may take from its first byte to its answer."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Requests waiting in one replica before it sheds load with 503."""
-    max_batch: Annotated[int, Field(ge=1, le=256)] = 1
+    max_batch: Annotated[int, Field(ge=1, le=64)] = 1
     """Most pictures in one forward pass."""
     drain: Annotated[DurationText, duration_between("0s", "10m", "10s")] = "10s"
     """How long a stopping replica still accepts requests, while load balancers learn that it
@@ -290,7 +293,14 @@ class Alerting(ApiModel):
 
     enabled: bool = True
     """Whether alerts are made; records always are."""
-    labels: Labels = Field(default={})
+    labels: Annotated[
+        Labels,
+        Guard(
+            rule="self.all(name, name.matches('^[a-zA-Z_][a-zA-Z0-9_]*$'))",
+            message="names of alert labels are letters, digits and '_', such as team",
+            check=lambda labels: all(_LABEL_NAME.fullmatch(name) for name in labels),
+        ),
+    ] = Field(default={})
     """Labels added to every alert, such as team: vision, for routing."""
     annotations: Labels = Field(default={})
     """Annotations added to every alert."""
@@ -371,14 +381,28 @@ class Tracing(ApiModel):
     enabled: bool = True
     """Whether spans are made at all."""
     sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """Percentage of unremarkable traces that are kept; errors and slow requests are kept always
-    by a managed collector. Changes live.
+    """
+    Percentage of unremarkable traces that are kept. A managed collector decides when a trace
+    is complete and always keeps errors and slow requests; changing the percentage rolls the
+    collector. With mode External the runtime decides when a trace begins, and the percentage
+    changes live.
     """
     slow_threshold: Annotated[DurationText, duration_between("1ms", "10m", "500ms")] | None = None
     """A trace that takes longer is kept always. Absent: the latency threshold of the SLO."""
-    endpoint: Annotated[str, Field(max_length=1024)] | None = None
-    """OTLP/gRPC address (host:port) that a managed collector sends traces to. Absent: they are
-    only counted and logged.
+    endpoint: (
+        Annotated[
+            str,
+            Field(max_length=1024),
+            matches(
+                "^(https?://)?[A-Za-z0-9._-]+(:[0-9]{1,5})?$",
+                "must be host:port, or https://host:port for TLS; port 4317 where none is given",
+            ),
+        ]
+        | None
+    ) = None
+    """
+    OTLP/gRPC address that a managed collector sends traces to. Absent: it prints one line for
+    each span that it keeps.
     """
 
 
@@ -406,7 +430,7 @@ class Collector(ApiModel):
             str,
             Field(max_length=1024),
             matches(
-                "^https?://[^/ ]+.*$",
+                "^https?://[^/ ]+[^ ]*$",
                 "must be an http or https URL, such as http://otel-collector.monitoring:4318",
             ),
         ]

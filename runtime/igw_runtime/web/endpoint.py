@@ -34,8 +34,10 @@ from igw_runtime.web.exchange import (
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 ErrorBody = Callable[[RequestError, str], tuple[str, bytes]]
 
-LINGER_SECONDS: Final = 1.0
-LINGER_BYTES: Final = 32 << 20
+# As a web server's lingering close: long enough for a plain client, which reads nothing before
+# it has sent all, to get its answer; a connection is all that it costs.
+LINGER_SECONDS: Final = 5.0
+LINGER_BYTES: Final = 128 << 20
 _log = structlog.get_logger()
 
 

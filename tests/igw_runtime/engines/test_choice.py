@@ -2,6 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from igw_runtime.engines.choice import choose_engine
 from igw_runtime.errors import ModelLoadFailedError
 from igw_runtime.models.artifact import ModelPackage
@@ -10,6 +11,7 @@ from runtime_kit.colours import build_manifest
 
 
 def a_package(*formats: Any) -> ModelPackage:
+    """Return a package that claims these formats."""
     manifest = build_manifest().model_copy(update={"formats": list(formats)})
     return ModelPackage(location=Path("/m"), manifest=manifest, labels=Labels(()))
 

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from igw_runtime.engines.openvino_engine import OpenVinoEngine
 from igw_runtime.engines.protocol import EngineOptions
 from igw_runtime.errors import ModelLoadFailedError
@@ -13,6 +14,7 @@ pytestmark = pytest.mark.timeout(30)
 
 
 def options(precision: str = "fp32", max_batch: int = 1) -> EngineOptions:
+    """Return options for one thread."""
     return EngineOptions(
         precision=precision,
         threads=1,
@@ -24,11 +26,13 @@ def options(precision: str = "fp32", max_batch: int = 1) -> EngineOptions:
 
 
 def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Return random images."""
     return np.random.default_rng(0).random((count, 3, SIDE, SIDE), dtype=np.float32)
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the package once."""
     return write_package(tmp_path_factory.mktemp("models") / "colours")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from igw_runtime.errors import (
     ModelDigestMismatchError,
     ModelLoadFailedError,
@@ -18,11 +19,13 @@ from runtime_kit.colours import NAMES, build_manifest
 
 
 def a_model(**fields: Any) -> ModelSettings:
+    """Return model settings."""
     return ModelSettings.model_validate({"name": "colours", **fields})
 
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
+    """Write a package without a network."""
     folder = tmp_path / "models" / "colours"
     folder.mkdir(parents=True)
     (folder / "model.json").write_text(build_manifest().model_dump_json())
@@ -33,6 +36,7 @@ def package(tmp_path: Path) -> Path:
 
 
 def as_tar(folder: Path) -> Path:
+    """Pack a folder as tar.gz, under a folder inside."""
     path = folder.parent / "model.tar.gz"
     with tarfile.open(path, "w:gz") as archive:
         archive.add(folder, arcname="anything/colours")
@@ -40,6 +44,7 @@ def as_tar(folder: Path) -> Path:
 
 
 def as_zip(folder: Path) -> Path:
+    """Pack a folder as zip."""
     path = folder.parent / "model.zip"
     with zipfile.ZipFile(path, "w") as archive:
         for file in folder.iterdir():
@@ -75,7 +80,7 @@ def test_folder_and_archives_read_the_same(package: Path, pack: Any) -> None:
     read = read_package(pack(package))
 
     assert read.manifest.name == "colours"
-    assert NAMES == read.labels.names
+    assert read.labels.names == NAMES
     assert read.read("model.bin") == b"weights"
     assert read.read_golden_image() == b"image"
     with pytest.raises(ModelNotFoundError):

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from igw_runtime.errors import (
     RequestError,
     TooManyPixelsError,
@@ -11,17 +13,18 @@ from igw_runtime.errors import (
     UnsupportedFormatError,
 )
 from igw_runtime.models.decoding import ImageDecoder
-from PIL import Image
 from runtime_kit.colours import BLUE, GREEN, RED, picture
 
 decoder = ImageDecoder(max_pixels=1_000_000)
 
 
 def decode(content: bytes) -> Image.Image:
+    """Open and decode."""
     return decoder.decode(decoder.open(content))
 
 
 def centre(image: Image.Image) -> Any:
+    """Return the middle pixel."""
     return image.getpixel((image.width // 2, image.height // 2))
 
 
@@ -177,7 +180,7 @@ def test_damaged_images_never_raise_anything_else(kind: str) -> None:
 
 
 def test_draft_decodes_large_jpegs_smaller() -> None:
-    """libjpeg's scaled decoding saves the time that a resize would throw away."""
+    """Libjpeg's scaled decoding saves the time that a resize would throw away."""
     drafting = ImageDecoder(max_pixels=10_000_000, draft_side=64)
 
     image = drafting.decode(drafting.open(picture(RED, size=(1024, 512), kind="JPEG")))

@@ -15,7 +15,10 @@ from igw_runtime.models.registry import find_architecture
 pytestmark = [pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
 
 
-def an_order(output: Path, *, allow_random: bool, architecture: str = "squeezenet1_1") -> ExportOrder:
+def an_order(
+    output: Path, *, allow_random: bool, architecture: str = "squeezenet1_1"
+) -> ExportOrder:
+    """Return an order for a small network."""
     return ExportOrder(
         name="small",
         architecture=architecture,

@@ -1,4 +1,5 @@
 import numpy as np
+
 from igw_runtime.models.golden import build_golden, check_golden, draw_golden_image
 
 SCORES = np.array([4.0, -1.0, 2.0, 0.5], dtype=np.float32)

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from PIL import Image
+
 from igw_runtime.models.manifest import Preprocessing
 from igw_runtime.models.preprocessing import Preprocessor
-from PIL import Image
 from runtime_kit.colours import BLUE, RED
 
 IMAGENET = Preprocessing(

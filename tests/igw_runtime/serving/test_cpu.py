@@ -2,6 +2,7 @@ import math
 from pathlib import Path
 
 import pytest
+
 from igw_runtime.serving.cpu import read_cpu_budget, read_throttling
 
 
@@ -42,5 +43,5 @@ def test_without_cgroup_files_the_affinity_counts(tmp_path: Path) -> None:
     """On a bare machine nothing is missing."""
     budget = read_cpu_budget(tmp_path, affinity=3)
 
-    assert (3, False) == (budget.threads, budget.limited)
+    assert (budget.threads, budget.limited) == (3, False)
     assert read_throttling(budget.stat_path) == 0.0

@@ -1,4 +1,5 @@
 import pytest
+
 from igw_runtime.errors import MalformedRequestError
 from igw_runtime.serving.deadlines import Deadline, parse_timeout
 
@@ -22,6 +23,6 @@ def test_deadline_is_a_moment() -> None:
     """Remaining time ends at zero, never below."""
     deadline = Deadline(10.0)
 
-    assert (3.0, 0.0) == (deadline.remaining(7.0), deadline.remaining(12.0))
+    assert (deadline.remaining(7.0), deadline.remaining(12.0)) == (3.0, 0.0)
     assert not deadline.expired(9.9)
     assert deadline.expired(10.0)

@@ -1,4 +1,5 @@
 import pytest
+
 from igw_runtime.errors import NotReadyError, StoppingError
 from igw_runtime.serving.lifecycle import Lifecycle, State
 from igw_runtime.settings import MetricsSettings
@@ -7,6 +8,7 @@ from igw_runtime.telemetry.metrics import Metrics
 
 @pytest.fixture
 def lifecycle() -> Lifecycle:
+    """Return a life cycle that has just begun."""
     return Lifecycle(Metrics(MetricsSettings()))
 
 
@@ -16,11 +18,11 @@ def test_work_is_taken_while_ready_and_while_draining(lifecycle: Lifecycle) -> N
         lifecycle.check_accepting()
     lifecycle.advance(State.READY)
     lifecycle.check_accepting()
-    assert not lifecycle.closing_connections
+    closing_when_ready = lifecycle.closing_connections
 
     lifecycle.advance(State.DRAINING)
     lifecycle.check_accepting()
-    assert lifecycle.closing_connections
+    assert (closing_when_ready, lifecycle.closing_connections) == (False, True)
 
     lifecycle.advance(State.STOPPING)
     with pytest.raises(StoppingError):

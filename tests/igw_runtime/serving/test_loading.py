@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+
 from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError
 from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
 from igw_runtime.settings import ModelSettings, ServingSettings
 from runtime_kit.colours import write_package
-from structlog.testing import capture_logs
 
 pytestmark = pytest.mark.timeout(30)
 BUDGET = CpuBudget(threads=2, quota_cores=2.0, limited=True, stat_path=None)
@@ -17,21 +18,25 @@ BUDGET = CpuBudget(threads=2, quota_cores=2.0, limited=True, stat_path=None)
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the package once."""
     return write_package(tmp_path_factory.mktemp("models") / "colours")
 
 
 @pytest.fixture
 def models(original: Path, tmp_path: Path) -> Path:
+    """Return a models folder that a test may damage."""
     shutil.copytree(original, tmp_path / "colours")
     return tmp_path
 
 
 def change(models: Path, **parts: Any) -> None:
+    """Replace parts of the manifest."""
     path = models / "colours" / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | parts))
 
 
 def load(models: Path, **fields: Any) -> LoadedModel:
+    """Load the package with two CPUs."""
     settings = ModelSettings.model_validate({"name": "colours", **fields})
     return load_model(settings, ServingSettings(), models, BUDGET)
 
@@ -41,12 +46,12 @@ def test_loaded_model_states_how_it_is_run(models: Path) -> None:
     loaded = load(models)
 
     assert len(loaded.sessions) == 2
-    assert ("fp32", "openvino", "1", 4) == (
+    assert (
         loaded.served.precision,
         loaded.served.engine,
         loaded.served.version,
         loaded.served.classes,
-    )
+    ) == ("fp32", "openvino", "1", 4)
     assert load(models, version="7").served.version == "7"
 
 

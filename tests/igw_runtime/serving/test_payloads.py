@@ -3,6 +3,7 @@ import gzip
 import json
 
 import pytest
+
 from igw_runtime.errors import (
     BodyTooLargeError,
     MalformedRequestError,
@@ -17,11 +18,13 @@ LIMIT = 1000
 
 
 def extract(body: bytes, content_type: str = "", encoding: str = "") -> bytes:
+    """Extract an image from a body."""
     payload = ImagePayload(body=body, content_type=content_type, content_encoding=encoding)
     return extract_image(payload, LIMIT)
 
 
 def a_form(*parts: tuple[str, bytes]) -> bytes:
+    """Return a multipart body."""
     body = b"".join(
         b"--b\r\nContent-Disposition: form-data; %s\r\n\r\n%s\r\n" % (head.encode(), data)
         for head, data in parts

@@ -3,6 +3,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
+
 from igw_runtime.engines.protocol import Batch
 from igw_runtime.errors import DeadlineExceededError, InternalError, UnsupportedFormatError
 from igw_runtime.models.preprocessing import Tensor
@@ -10,10 +12,10 @@ from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.jobs import Classification, ImagePayload, Job
 from runtime_kit.bench import Bench, GatedSession, a_bench
 from runtime_kit.colours import BLUE, GREEN, RED, picture
-from structlog.testing import capture_logs
 
 
 def a_job(payload: ImagePayload | Tensor, seconds: float = 5.0) -> Job[str]:
+    """Return a job that answers with the best label."""
     loop = asyncio.get_running_loop()
     now = time.monotonic()
     return Job(
@@ -27,20 +29,24 @@ def a_job(payload: ImagePayload | Tensor, seconds: float = 5.0) -> Job[str]:
 
 
 def best(result: Classification) -> str:
+    """Render the best label."""
     return result.top[0][1]
 
 
 def an_image(content: bytes) -> ImagePayload:
+    """Return a raw image body."""
     return ImagePayload(body=content)
 
 
 @pytest.fixture
 def session() -> GatedSession:
+    """Return a held engine."""
     return GatedSession()
 
 
 @pytest.fixture
 def bench(session: GatedSession) -> Iterator[Bench]:
+    """Return a serving path."""
     with a_bench(session=session, max_batch=4) as built:
         yield built
         session.gate.set()
@@ -115,5 +121,5 @@ async def test_engine_failure_is_an_answer_and_the_worker_lives() -> None:
 
 
 async def until_busy(session: GatedSession) -> None:
-    while not session.batches:
-        await asyncio.sleep(0)
+    """Wait until the worker is inside the engine."""
+    assert await asyncio.to_thread(session.entered.wait, 5)

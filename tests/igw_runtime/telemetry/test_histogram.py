@@ -1,21 +1,26 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from igw_runtime.telemetry.histogram import LiveHistogram
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.openmetrics.exposition import generate_latest as generate_openmetrics
+
+from igw_runtime.telemetry.histogram import LiveHistogram
 
 BUCKETS = (0.1, 0.25, 1.0, 10.0)
 durations = st.lists(st.floats(0, 20), max_size=40)
 
 
 def a_histogram(registry: CollectorRegistry) -> LiveHistogram:
+    """Return a registered histogram."""
     histogram = LiveHistogram("seconds", "Time.", labels=["status"], buckets=BUCKETS)
     registry.register(histogram)
     return histogram
 
 
 def read_cumulative(registry: CollectorRegistry) -> dict[str, float]:
+    """Return the cumulative counts by bound."""
     return {
         sample.labels["le"]: sample.value
         for metric in registry.collect()
@@ -58,7 +63,7 @@ def test_added_buckets_keep_counts_cumulative(
     bounds = sorted(new, key=float)
 
     assert old == {bound: new[bound] for bound in old}
-    for lower, bound in zip(bounds, bounds[1:], strict=False):
+    for lower, bound in pairwise(bounds):
         assert new[lower] <= new[bound]
         if bound not in old:
             assert new[bound] == new[lower]
@@ -86,7 +91,7 @@ def test_exemplars_are_rendered_in_openmetrics_only() -> None:
     registry = CollectorRegistry()
     a_histogram(registry).observe(0.5, "5xx", exemplar={"trace_id": "ab" * 16})
 
-    text = generate_openmetrics(registry).decode()
+    text = generate_openmetrics(registry).decode()  # type: ignore[no-untyped-call]
 
     assert 'seconds_bucket{le="1.0",status="5xx"} 1.0 # {trace_id="' + "ab" * 16 in text
     assert "trace_id" not in generate_latest(registry).decode()

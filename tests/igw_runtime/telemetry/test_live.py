@@ -3,9 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
+
 from igw_runtime.settings import LiveSettings, load_settings
 from igw_runtime.telemetry.live import LiveWatcher
-from structlog.testing import capture_logs
 
 
 class Mounted:
@@ -36,6 +37,7 @@ class Mounted:
 
 @pytest.fixture
 def mounted(tmp_path: Path) -> Mounted:
+    """Return a mounted settings file and its watcher."""
     return Mounted(tmp_path)
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import structlog
-from igw_runtime.telemetry.logs import LevelGate, RepeatFilter, configure_logs
 from opentelemetry.sdk.trace import TracerProvider
+
+from igw_runtime.telemetry.logs import LevelGate, RepeatFilter, configure_logs
 
 
 class Log:
@@ -21,6 +22,7 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
+    """Return captured log output."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield Log()
@@ -64,7 +66,7 @@ def test_level_is_live(log: Log) -> None:
     logger.info("hidden")
     logging.getLogger("uvicorn.error").warning("hidden")
 
-    assert ["shown"] == [line["message"] for line in log.lines()]
+    assert [line["message"] for line in log.lines()] == ["shown"]
 
 
 def test_library_logs_are_json_too(log: Log) -> None:

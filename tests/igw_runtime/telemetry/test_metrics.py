@@ -2,23 +2,41 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+
 from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.settings import MetricsSettings
 from igw_runtime.telemetry.metrics import CpuCollector, Metrics
-from prometheus_client import CollectorRegistry, generate_latest
 from runtime_kit.colours import SERVED
 
-SEED_BUCKETS = "0.005 0.1 0.15 0.2 0.25 0.3 0.4 0.5 0.75 1.0 1.5 2.5 5.0 10.0".split()
+SEED_BUCKETS = [
+    "0.005",
+    "0.1",
+    "0.15",
+    "0.2",
+    "0.25",
+    "0.3",
+    "0.4",
+    "0.5",
+    "0.75",
+    "1.0",
+    "1.5",
+    "2.5",
+    "5.0",
+    "10.0",
+]
 
 
 @pytest.fixture
 def metrics() -> Metrics:
+    """Return metrics with a model shown."""
     built = Metrics(MetricsSettings())
     built.show_model(SERVED)
     return built
 
 
 def render(metrics: Metrics) -> str:
+    """Return the exposition text."""
     return generate_latest(metrics.registry).decode()
 
 
@@ -84,7 +102,7 @@ def test_prediction_classes_are_bounded(metrics: Metrics) -> None:
     for label in ("cat", "dog", "bird", "cat", "fish"):
         metrics.count_prediction("colours", label, 0.5)
 
-    assert (2, 1, None, 2) == (read("cat"), read("dog"), read("bird"), read("_other"))
+    assert (read("cat"), read("dog"), read("bird"), read("_other")) == (2, 1, None, 2)
 
     metrics.apply(MetricsSettings(maxPredictionClasses=3))
     metrics.count_prediction("colours", "bird", 0.5)
@@ -92,6 +110,8 @@ def test_prediction_classes_are_bounded(metrics: Metrics) -> None:
 
 
 def read_prediction(metrics: Metrics) -> Callable[[str], float | None]:
+    """Return a reader of one class's count."""
+
     def read(label: str) -> float | None:
         return metrics.registry.get_sample_value(
             "model_predictions_total", {"model": "colours", "prediction_class": label}

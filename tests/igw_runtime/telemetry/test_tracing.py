@@ -4,9 +4,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from igw_runtime.settings import Environment, Settings, TracingSettings
-from igw_runtime.telemetry import tracing
-from igw_runtime.telemetry.tracing import LiveSampler, Tracing, build_resource, build_tracing
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
@@ -15,6 +12,10 @@ from opentelemetry.trace import (
     TraceFlags,
     set_span_in_context,
 )
+
+from igw_runtime.settings import Environment, Settings, TracingSettings
+from igw_runtime.telemetry import tracing
+from igw_runtime.telemetry.tracing import LiveSampler, Tracing, build_resource, build_tracing
 
 ENVIRONMENT = Environment(
     config_path=Path("/c"),
@@ -28,16 +29,19 @@ ENVIRONMENT = Environment(
 
 
 def a_settings(**parts: Any) -> Settings:
+    """Return settings with these sections."""
     content = {"schemaVersion": 1, "model": {"name": "m", "version": "7"}, **parts}
     return Settings.model_validate(content)
 
 
 def is_sampled(sampler: LiveSampler, trace_id: int = 1, parent: Context | None = None) -> bool:
+    """Tell what the sampler decides."""
     decision = sampler.should_sample(parent, trace_id, "s").decision
     return decision is Decision.RECORD_AND_SAMPLE
 
 
 def a_parent(*, sampled: bool) -> Context:
+    """Return the context of a remote parent."""
     flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
     span = NonRecordingSpan(SpanContext(1, 2, is_remote=True, trace_flags=flags))
     return set_span_in_context(span)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from igw_runtime.serving.lifecycle import State
 from runtime_kit.asgi import Answer
 from runtime_kit.bench import Bench, a_bench
@@ -15,16 +16,19 @@ INFER = "/v2/models/colours/infer"
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
+    """Return a serving path."""
     with a_bench() as built:
         yield built
 
 
 def images(*colours: tuple[int, int, int]) -> dict[str, Any]:
+    """Return an image input."""
     data = [base64.b64encode(picture(colour)).decode() for colour in colours]
     return {"name": "image", "datatype": "BYTES", "shape": [len(data)], "data": data}
 
 
 def tensor(**changes: Any) -> dict[str, Any]:
+    """Return a tensor input, blue."""
     data = np.zeros((1, 3, SIDE, SIDE), dtype=np.float32)
     data[0, 2] = 1
     shape = [1, 3, SIDE, SIDE]
@@ -33,6 +37,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
 
 
 async def infer(bench: Bench, content: Any, path: str = INFER) -> Answer:
+    """Send an inference request."""
     body = json.dumps(content).encode()
     # tritonclient sends JSON without a content type.
     return await bench.client.call(
@@ -106,7 +111,7 @@ async def test_bad_image_in_a_batch_fails_the_request(bench: Bench) -> None:
 
     answer = await infer(bench, {"inputs": [broken]})
 
-    assert (415, ["error"]) == (answer.status, list(answer.json()))
+    assert (answer.status, list(answer.json())) == (415, ["error"])
 
 
 async def test_batch_counts_as_its_images() -> None:
@@ -118,21 +123,17 @@ async def test_batch_counts_as_its_images() -> None:
         assert bench.admission.in_system == 0
 
 
-@pytest.mark.parametrize(
-    "path", ["/v2/models/other/infer", "/v2/models/colours/versions/9/infer"]
-)
+@pytest.mark.parametrize("path", ["/v2/models/other/infer", "/v2/models/colours/versions/9/infer"])
 async def test_unknown_model_or_version_is_404(bench: Bench, path: str) -> None:
     """Another name is not silently served by this model."""
     answer = await infer(bench, {"inputs": [images(RED)]}, path)
 
-    assert (404, ["error"]) == (answer.status, list(answer.json()))
+    assert (answer.status, list(answer.json())) == (404, ["error"])
 
 
 async def test_versioned_inference_has_its_own_endpoint_label(bench: Bench) -> None:
     """The template, never the path, is the label."""
-    answer = await infer(
-        bench, {"inputs": [images(RED)]}, "/v2/models/colours/versions/1/infer"
-    )
+    answer = await infer(bench, {"inputs": [images(RED)]}, "/v2/models/colours/versions/1/infer")
 
     assert answer.status == 200
     endpoint = "/v2/models/{model}/versions/{version}/infer"

@@ -32,4 +32,4 @@ async def test_stuck_engine_fails_liveness() -> None:
         bench.pool._busy_since[1] = -1e9
         answer = await bench.client.get("/health")
 
-    assert (503, "stuck") == (answer.status, answer.json()["status"])
+    assert (answer.status, answer.json()["status"]) == (503, "stuck")

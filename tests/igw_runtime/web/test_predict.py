@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from igw_runtime.serving.lifecycle import State
 from runtime_kit.bench import Bench, GatedSession, a_bench
 from runtime_kit.colours import BLUE, RED, picture
@@ -16,6 +17,7 @@ PNG = picture(RED)
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
+    """Return a serving path."""
     with a_bench() as built:
         yield built
 
@@ -28,11 +30,11 @@ async def test_answer_has_every_documented_field(bench: Bench) -> None:
     assert answer.status == 200
     assert content["request_id"] == answer.headers["x-request-id"] == "abc-1"
     assert re.fullmatch("[0-9a-f]{32}", content["trace_id"])
-    assert ("colours", "1", "custom") == (
+    assert (
         content["model"],
         content["model_version"],
         content["weights"],
-    )
+    ) == ("colours", "1", "custom")
     assert content["prediction"] == "red"
     assert content["confidence"] == content["predictions"][0]["confidence"] > 0.99
     assert [p["class"] for p in content["predictions"]][:2] == ["red", "dark"]
@@ -69,7 +71,7 @@ async def test_every_envelope_is_accepted(
     """Raw, form, JSON and gzip give the same prediction."""
     answer = await bench.client.post("/predict", body, **headers)
 
-    assert (200, "red") == (answer.status, answer.json()["prediction"])
+    assert (answer.status, answer.json()["prediction"]) == (200, "red")
 
 
 async def test_chunked_body_is_accepted(bench: Bench) -> None:
@@ -130,6 +132,7 @@ async def test_bad_input_is_a_problem(
 
 
 def requests(bench: Bench, status: str) -> float:
+    """Return how many predict requests ended in this class."""
     labels = {"method": "POST", "endpoint": "/predict", "status": status}
     return bench.sample("http_requests_total", **labels)
 
@@ -144,7 +147,7 @@ async def test_oversized_body_is_refused_unread_but_drained(bench: Bench) -> Non
         headers={"content-length": length, "content-type": "image/png"},
     )
 
-    assert (413, "close") == (answer.status, answer.headers["connection"])
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
     assert answer.chunks_read == 3
 
 
@@ -168,7 +171,7 @@ async def test_slow_body_times_out() -> None:
             "POST", "/predict", chunks=[b"x"], headers={"content-length": "5"}, stall=True
         )
 
-        assert (408, "close") == (answer.status, answer.headers["connection"])
+        assert (answer.status, answer.headers["connection"]) == (408, "close")
         assert bench.admission.in_system == 0
 
 
@@ -191,7 +194,7 @@ async def test_draining_still_serves_and_closes() -> None:
     with a_bench(state=State.DRAINING) as bench:
         answer = await bench.client.post("/predict", PNG)
 
-    assert (200, "close") == (answer.status, answer.headers["connection"])
+    assert (answer.status, answer.headers["connection"]) == (200, "close")
 
 
 class Busy:
@@ -205,8 +208,7 @@ class Busy:
     async def __aenter__(self) -> Bench:
         bench = self.context.__enter__()
         self.first = asyncio.create_task(bench.client.post("/predict", PNG))
-        while not self.session.batches:
-            await asyncio.sleep(0)
+        assert await asyncio.to_thread(self.session.entered.wait, 5)
         return bench
 
     async def __aexit__(self, *_: object) -> None:
@@ -219,13 +221,12 @@ async def test_full_queue_refuses_before_reading() -> None:
     """Overload costs a header: 503, Retry-After, body unread."""
     async with Busy(max_queue=1) as bench:
         waiting = asyncio.create_task(bench.client.post("/predict", PNG))
-        while bench.admission.in_system < 2:
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # admission happens in its first step
         assert bench.sample("inference_queue_size") == 2
 
         answer = await bench.client.post("/predict", PNG)
 
-        assert (503, 0) == (answer.status, answer.chunks_read)
+        assert (answer.status, answer.chunks_read) == (503, 0)
         assert int(answer.headers["retry-after"]) >= 1
         assert answer.json()["type"].endswith("queue-full")
         assert requests(bench, "5xx") == 1
@@ -246,7 +247,7 @@ async def test_deadline_that_the_queue_cannot_meet_is_refused_at_once() -> None:
         bench.pool._mean_seconds = 3.0
         answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "1000"})
 
-    assert (503, "3") == (answer.status, answer.headers["retry-after"])
+    assert (answer.status, answer.headers["retry-after"]) == (503, "3")
     assert answer.json()["type"].endswith("deadline-unreachable")
 
 
@@ -271,7 +272,7 @@ async def test_hang_up_abandons_the_work() -> None:
             hang_up=True,
         )
         assert answer.status == 0
-        assert (1, 0) == (requests(bench, "4xx"), requests(bench, "5xx"))
+        assert (requests(bench, "4xx"), requests(bench, "5xx")) == (1, 0)
     assert bench.sample("igw_runtime_abandoned_requests_total") == 1
 
 
@@ -281,7 +282,7 @@ async def test_hang_up_while_sending_is_the_clients_error(bench: Bench) -> None:
         "POST", "/predict", headers={"content-length": "9"}, stall=True, hang_up=True
     )
 
-    assert (0, 1) == (answer.status, requests(bench, "4xx"))
+    assert (answer.status, requests(bench, "4xx")) == (0, 1)
 
 
 @pytest.mark.parametrize("given", ["a b", "x" * 129, "\nx", "é", "", "-x"])
@@ -297,7 +298,7 @@ async def test_other_methods_and_paths_are_problems(bench: Bench) -> None:
     wrong_method = await bench.client.get("/predict")
     wrong_path = await bench.client.get("/predict/../secret")
 
-    assert (405, "POST") == (wrong_method.status, wrong_method.headers["allow"])
+    assert (wrong_method.status, wrong_method.headers["allow"]) == (405, "POST")
     assert wrong_path.status == 404
     labels = {"method": "GET", "status": "4xx"}
     assert bench.sample("http_requests_total", endpoint="_other", **labels) == 1

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import structlog
-from igw_runtime.telemetry.logs import configure_logs
 from opentelemetry.trace import SpanKind, StatusCode
+
+from igw_runtime.telemetry.logs import configure_logs
 from runtime_kit.bench import Bench, a_bench
 from runtime_kit.colours import RED, picture
 
@@ -19,12 +20,14 @@ UNSAMPLED = f"00-{TRACE}-{PARENT}-00"
 
 @pytest.fixture
 def bench() -> Iterator[Bench]:
+    """Return a serving path."""
     with a_bench() as built:
         yield built
 
 
 @pytest.fixture
 def log() -> Iterator[io.StringIO]:
+    """Return captured log output."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     stream = io.StringIO()
@@ -37,6 +40,7 @@ def log() -> Iterator[io.StringIO]:
 
 
 def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    """Return the logged events."""
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
 
@@ -123,11 +127,11 @@ async def test_three_events_tell_a_request(bench: Bench, log: io.StringIO) -> No
     answer = await bench.client.post("/predict", PNG, **{"x-request-id": "r-2"})
 
     received, predicted, completed = lines(log)
-    assert ["request_received", "prediction_completed", "request_completed"] == [
+    assert [
         received["message"],
         predicted["message"],
         completed["message"],
-    ]
+    ] == ["request_received", "prediction_completed", "request_completed"]
     for line in (received, predicted, completed):
         assert (line["request_id"], line["trace_id"]) == ("r-2", answer.json()["trace_id"])
         assert len(line["span_id"]) == 16

@@ -1,0 +1,164 @@
+from typing import Any
+
+import pytest
+from factories import a_gateway, a_runtime
+from operator_fakes import FakeApi
+
+from igw_operator import conventions, kinds
+from igw_operator.act.apply import Applied, Applier
+from igw_operator.act.prune import Pruner, find_unwanted
+from igw_operator.act.status import StatusWriter, build_merge_patch
+from igw_operator.errors import ApiError, OwnedByOtherError
+from igw_operator.metrics import Metrics
+from igw_operator.plan.children import build_children
+from igw_operator.plan.inputs import PlanInput
+
+GATEWAY = a_gateway()
+CHILDREN = build_children(PlanInput(gateway=GATEWAY, runtime=a_runtime()))
+PATH = "/api/v1/namespaces/demo/services/photos"
+(SERVICE,) = (
+    it for it in CHILDREN if (it["kind"], it["metadata"]["name"]) == ("Service", "photos")
+)
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def remembered() -> list[dict[str, Any]]:
+    return []
+
+
+@pytest.fixture
+def applier(api: FakeApi, remembered: list[dict[str, Any]]) -> Applier:
+    return Applier(api=api, remember=lambda _, it: remembered.append(it), metrics=Metrics())
+
+
+async def apply(applier: Applier, live: dict[str, Any] | None) -> Applied | None:
+    return await applier.apply(SERVICE, live, owner=GATEWAY, siblings=CHILDREN)
+
+
+async def test_a_missing_child_is_looked_for_and_made(
+    applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
+) -> None:
+    """Without force, strictly validated, and the answer is remembered."""
+    await apply(applier, None)
+    look, write = api.requests
+    assert (look.method, look.path) == ("GET", PATH)
+    assert write.query == {
+        "fieldManager": conventions.FIELD_MANAGER,
+        "fieldValidation": "Strict",
+    }
+    assert remembered == [api.objects[PATH]]
+
+
+async def test_what_the_cache_missed_is_not_written_again(applier: Applier, api: FakeApi) -> None:
+    """The cache is behind; the look shows that all is done."""
+    await apply(applier, None)
+    api.requests.clear()
+    assert await apply(applier, None) is None
+    assert api.writes() == []
+
+
+async def test_an_object_of_somebody_else_is_not_touched(applier: Applier, api: FakeApi) -> None:
+    """Found by the look before the creation."""
+    api.put(PATH, {"metadata": {"name": "photos", "namespace": "demo"}, "spec": {}})
+    with pytest.raises(OwnedByOtherError, match="not ours"):
+        await apply(applier, None)
+    assert api.writes() == []
+
+
+async def test_an_update_fits_only_the_object_that_was_judged(
+    applier: Applier, api: FakeApi
+) -> None:
+    """By force, and with its uid."""
+    await apply(applier, None)
+    live = {**api.objects[PATH], "spec": {}}
+    api.requests.clear()
+    applied = await apply(applier, live)
+    assert applied is not None
+    (write,) = api.writes()
+    assert write.query["force"] == "true"
+    assert write.body is not None
+    assert write.body["metadata"]["uid"] == live["metadata"]["uid"]
+
+
+async def test_a_refusal_without_anybody_to_blame_is_passed_on(
+    applier: Applier, api: FakeApi
+) -> None:
+    """No second attempt where none can help."""
+    await apply(applier, None)
+    live = {**api.objects[PATH], "spec": {}}
+    api.failures["PATCH", PATH] = [ApiError("invalid", status=422)]
+    with pytest.raises(ApiError, match="invalid"):
+        await apply(applier, live)
+
+
+def test_only_our_own_children_are_unwanted() -> None:
+    """Ours by label *and* by uid, and not desired."""
+    owner = [{"uid": GATEWAY.uid, "kind": "InferenceGateway", "name": "photos"}]
+    label = {conventions.LABEL_MANAGED_BY: conventions.MANAGED_BY}
+
+    def child(name: str, labels: dict[str, str], owners: list[dict[str, str]]) -> dict[str, Any]:
+        metadata = {"name": name, "labels": labels, "ownerReferences": owners}
+        return {"kind": "Service", "metadata": metadata}
+
+    live = [
+        child("photos", label, owner),
+        child("old", label, owner),
+        child("no-label", {}, owner),
+        child("other-owner", label, [{"uid": "x"}]),
+    ]
+    unwanted = find_unwanted(live, CHILDREN, GATEWAY.uid)
+    assert [it["metadata"]["name"] for it in unwanted] == ["old"]
+
+
+async def test_a_delete_fits_only_what_was_judged(api: FakeApi) -> None:
+    """With uid and version; gone already is fine."""
+    live = api.put(PATH, {"kind": "Service", "metadata": {"name": "photos", "namespace": "demo"}})
+    forgotten: list[Any] = []
+    pruner = Pruner(api=api, forget=lambda _, it: forgotten.append(it), metrics=Metrics())
+    await pruner.delete(live)
+    await pruner.delete(live)
+    (first, _) = api.writes()
+    assert first.body is not None
+    assert first.body["preconditions"] == {
+        "uid": live["metadata"]["uid"],
+        "resourceVersion": live["metadata"]["resourceVersion"],
+    }
+    assert forgotten == [live, live]
+
+
+def test_a_status_patch_holds_what_changed_and_null_for_what_goes() -> None:
+    """Merge patches keep what they do not name."""
+    old = {"a": 1, "b": {"x": 1, "y": 2}, "gone": 1, "list": [1]}
+    new = {"a": 1, "b": {"x": 1, "y": 3}, "list": [1, 2]}
+    assert build_merge_patch(old, new) == {"b": {"y": 3}, "gone": None, "list": [1, 2]}
+    assert build_merge_patch(new, new) == {}
+
+
+async def test_an_unchanged_status_is_not_written(api: FakeApi) -> None:
+    """No heartbeat."""
+    writer = StatusWriter(api=api, remember=lambda *_: None, metrics=Metrics())
+    manifest = {
+        "metadata": {"name": "photos", "namespace": "demo", "uid": "u"},
+        "status": {"x": 1},
+    }
+    assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})
+    assert api.requests == []
+    assert await writer.write(kinds.GATEWAY, manifest, {"x": 2})
+    (write,) = api.requests
+    assert write.path.endswith("/inferencegateways/photos/status")
+    assert write.body == {"metadata": {"uid": "u"}, "status": {"x": 2}}
+
+
+async def test_a_gateway_that_is_gone_needs_no_status(api: FakeApi) -> None:
+    """Deleted meanwhile, or deleted and made again."""
+    writer = StatusWriter(api=api, remember=lambda *_: None, metrics=Metrics())
+    manifest = {"metadata": {"name": "photos", "namespace": "demo", "uid": "u"}}
+    path = kinds.GATEWAY.path("demo", "photos", "status")
+    api.failures["PATCH", path] = [ApiError("gone", status=404), ApiError("other", status=409)]
+    assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})
+    assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})

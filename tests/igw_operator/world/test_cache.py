@@ -1,0 +1,131 @@
+from typing import Any
+
+from igw_operator import conventions, kinds
+from igw_operator.api.objects import ObjectKey
+from igw_operator.kinds import Resource
+from igw_operator.world.cache import Cache
+
+
+def an_object(
+    resource: Resource, name: str, version: int, gateway: str = "", **fields: Any
+) -> dict[str, Any]:
+    labels = {conventions.LABEL_GATEWAY: gateway} if gateway else {}
+    metadata = {
+        "name": name,
+        "namespace": "demo" if resource.namespaced else "",
+        "uid": f"uid-{name}",
+        "resourceVersion": str(version),
+        "labels": labels,
+    }
+    head = {"apiVersion": resource.api_version, "kind": resource.kind}
+    return {**head, "metadata": metadata, **fields}
+
+
+def test_an_older_copy_never_replaces_a_newer_one() -> None:
+    """Whatever order answers and events come in."""
+    cache = Cache()
+    key = ObjectKey("demo", "a")
+    assert cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 10, spec=10))
+    assert not cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 9, spec=9))
+    assert not cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 10, spec=10)), "an echo"
+    assert cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 100, spec=100))
+    found = cache.get(kinds.SERVICE, key)
+    assert found is not None
+    assert found["spec"] == 100
+
+
+def test_a_late_answer_does_not_raise_the_dead() -> None:
+    """A deletion that was seen first counts; a new object of that name is another one."""
+    cache = Cache()
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 10))
+    assert cache.remove(kinds.SERVICE, an_object(kinds.SERVICE, "a", 12))
+    assert not cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 11))
+    assert cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 13))
+
+
+def test_an_old_deletion_does_not_remove_a_newer_object() -> None:
+    """It was deleted and made again meanwhile."""
+    cache = Cache()
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 20))
+    assert not cache.remove(kinds.SERVICE, an_object(kinds.SERVICE, "a", 12))
+
+
+def test_readers_cannot_change_what_is_kept() -> None:
+    """Each gets a copy of its own, without managedFields."""
+    cache = Cache()
+    manifest = an_object(kinds.SERVICE, "a", 10, spec={"x": 1})
+    manifest["metadata"]["managedFields"] = [{"manager": "me"}]
+    cache.put(kinds.SERVICE, manifest)
+    first = cache.get(kinds.SERVICE, ObjectKey("demo", "a"))
+    assert first is not None
+    assert "managedFields" not in first["metadata"]
+    first["spec"]["x"] = 2
+    again = cache.get(kinds.SERVICE, ObjectKey("demo", "a"))
+    assert again is not None
+    assert again["spec"]["x"] == 1
+
+
+def test_a_list_replaces_a_kind_and_tells_what_no_watch_had_told() -> None:
+    """New, changed and vanished objects; what is newer than the list stays."""
+    cache = Cache()
+    for name, version in (("same", 5), ("changed", 6), ("gone", 7), ("newer", 50)):
+        cache.put(kinds.SERVICE, an_object(kinds.SERVICE, name, version, gateway=name))
+    listed = [
+        an_object(kinds.SERVICE, "same", 5, gateway="same"),
+        an_object(kinds.SERVICE, "changed", 8, gateway="changed"),
+        an_object(kinds.SERVICE, "new", 9, gateway="new"),
+    ]
+    found = cache.replace(kinds.SERVICE, listed, list_version=40)
+    assert (found.appeared, found.changed, found.vanished) == (1, 1, 1)
+    assert {key.name for key in found.affected} == {"changed", "new", "gone"}
+    assert {key.name for key in cache.keys(kinds.SERVICE)} == {"same", "changed", "new", "newer"}
+
+
+def test_children_and_pods_are_found_by_their_gateway() -> None:
+    """By label or by owner, whichever is left; others' objects are not among them."""
+    cache = Cache()
+    cache.put(kinds.GATEWAY, an_object(kinds.GATEWAY, "photos", 1))
+    cache.put(kinds.POD, an_object(kinds.POD, "photos-1", 2, gateway="photos"))
+    owned = an_object(kinds.SERVICE, "photos", 3)
+    owned["metadata"]["ownerReferences"] = [
+        {"apiVersion": conventions.API_VERSION, "kind": conventions.GATEWAY_KIND, "name": "photos"}
+    ]
+    cache.put(kinds.SERVICE, owned)
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "other", 4, gateway="other"))
+    key = ObjectKey("demo", "photos")
+    assert [it["metadata"]["name"] for it in cache.of_gateway(key)] == ["photos-1", "photos"]
+    assert cache.gateways_of(kinds.SERVICE, owned) == [key]
+
+
+def test_a_long_name_is_found_by_its_label() -> None:
+    """The label holds the shortened name with its hash."""
+    cache = Cache()
+    name = "a" * 63
+    cache.put(kinds.GATEWAY, an_object(kinds.GATEWAY, name, 1))
+    pod = an_object(kinds.POD, "p", 2, gateway=conventions.child_name(name))
+    cache.put(kinds.POD, pod)
+    key = ObjectKey("demo", name)
+    assert len(cache.of_gateway(key)) == 1
+    assert cache.gateways_of(kinds.POD, pod) == [key]
+
+
+def test_gateways_are_counted_by_runtime() -> None:
+    """By name, and with the default also those that name none."""
+    cache = Cache()
+    named = an_object(kinds.GATEWAY, "a", 1, spec={"runtimeRef": {"name": "gpu"}})
+    cache.put(kinds.GATEWAY, named)
+    cache.put(kinds.GATEWAY, an_object(kinds.GATEWAY, "b", 2, spec={}))
+    assert cache.gateways_on("gpu", is_default=False) == [ObjectKey("demo", "a")]
+    assert len(cache.gateways_on("gpu", is_default=True)) == 2
+    cache.remove(kinds.GATEWAY, named)
+    assert cache.gateways_on("gpu", is_default=False) == []
+
+
+def test_a_kind_whose_api_is_gone_is_forgotten() -> None:
+    """With its links to gateways."""
+    cache = Cache()
+    rule = an_object(kinds.PROMETHEUS_RULE, "photos", 1, gateway="photos")
+    cache.put(kinds.PROMETHEUS_RULE, rule)
+    cache.drop_kind(kinds.PROMETHEUS_RULE)
+    assert cache.count() == 0
+    assert cache.of_gateway(ObjectKey("demo", "photos")) == []

@@ -1,0 +1,294 @@
+"""Real processes: what only sockets, signals and files can show."""
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from runtime_kit.colours import BLUE, RED, picture, write_package
+from runtime_kit.process import ServerProcess, a_server, free_port, wait_until
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
+PNG = picture(RED)
+MODEL = {"model": {"name": "colours"}}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the models folder once."""
+    root = tmp_path_factory.mktemp("models")
+    write_package(root / "colours")
+    return root
+
+
+@pytest.fixture(scope="module")
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """A shared server for tests that leave it as it was."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = MODEL | {"serving": {"drainSeconds": 0, "maxBodyBytes": 100_000}}
+    with a_server(folder, models, settings) as running:
+        yield running
+
+
+def test_predicts_with_the_real_engine(server: ServerProcess) -> None:
+    """Socket to OpenVINO and back."""
+    status, body = server.predict(picture(BLUE))
+
+    assert (status, json.loads(body)["prediction"]) == (200, "blue")
+
+
+def test_metrics_are_on_their_own_port(server: ServerProcess) -> None:
+    """The scrape does not share the serving socket, and is the same on both."""
+    server.predict(PNG)
+
+    assert 'http_requests_total{endpoint="/predict",method="POST",status="2xx"}' in server.metrics()
+    assert b"process_resident_memory_bytes" in server.get("/metrics")[1]
+    assert re.search(r'model_memory_usage_bytes\{model="colours"\} \d', server.metrics())
+
+
+def test_large_upload_gets_its_answer_not_a_reset(server: ServerProcess) -> None:
+    """A client that sends far too much reads 413 although it is still sending."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection.request("POST", "/predict", b"x" * 10_000_000, {"Content-Type": "image/png"})
+    response = connection.getresponse()
+
+    assert (response.status, response.headers["Connection"]) == (413, "close")
+    connection.close()
+
+
+def test_connection_is_kept_alive(server: ServerProcess) -> None:
+    """Refusals do not cost a pooled client its connection."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    statuses = []
+    for body in (PNG, b"junk", PNG):
+        connection.request("POST", "/predict", body, {"Content-Type": "image/png"})
+        response = connection.getresponse()
+        response.read()
+        statuses.append(response.status)
+        assert response.headers["Connection"] is None
+    connection.close()
+
+    assert statuses == [200, 415, 200]
+
+
+class Traffic(threading.Thread):
+    """A client that sends one request after the other, reconnecting when it is asked to."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__(daemon=True)
+        self.port = port
+        self.done = threading.Event()
+        self.answers: list[tuple[int, str | None]] = []
+        self.failures: list[str] = []
+
+    def run(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        while not self.done.is_set():
+            try:
+                connection.request("POST", "/predict", PNG, {"Content-Type": "image/png"})
+                response = connection.getresponse()
+                response.read()
+                self.answers.append((response.status, response.headers["Connection"]))
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+        connection.close()
+
+
+def test_drain_loses_nothing(models: Path, tmp_path: Path) -> None:
+    """After SIGTERM: not ready, still serving old and new connections, in-flight work finished."""
+    with a_server(tmp_path, models, MODEL | {"serving": {"drainSeconds": 1.5}}) as server:
+        clients = [Traffic(server.port) for _ in range(3)]
+        for client in clients:
+            client.start()
+        slow = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(PNG)}\r\n\r\n"
+        slow.sendall(head.encode() + PNG[:10])
+        wait_until(lambda: all(len(client.answers) > 5 for client in clients))
+
+        server.process.terminate()
+        wait_until(lambda: server.get("/ready")[0] == 503)
+        assert server.get("/health")[0] == 200
+        time.sleep(0.8)
+        for client in clients:
+            client.done.set()
+            client.join()
+        wait_until(lambda: server.get("/health")[0] == 0)
+        slow.sendall(PNG[10:])
+        answer = slow.recv(65536)
+        slow.close()
+
+        assert server.process.wait(10) == 0
+        assert answer.startswith(b"HTTP/1.1 200")
+        for client in clients:
+            assert client.failures == []
+            assert {status for status, _ in client.answers} == {200}
+            assert client.answers[-1][1] == "close"
+        assert [len(server.events(name)) for name in ("server_draining", "server_stopped")] == [
+            1,
+            1,
+        ]
+
+
+def test_sigterm_while_the_model_loads(models: Path, tmp_path: Path) -> None:
+    """A pod that is deleted before it was ever ready goes at once, and cleanly."""
+    package = tmp_path / "stuck"
+    package.mkdir()
+    os.mkfifo(package / "model.json")  # nobody writes: reading it never ends
+    settings = {"model": {"name": "stuck", "uri": f"file://{package}"}}
+    with a_server(tmp_path, models, settings, ready=False) as server:
+        wait_until(lambda: server.get("/health")[0] == 200)
+        assert json.loads(server.get("/ready")[1]) == {"ready": False, "state": "starting"}
+        assert server.predict(PNG)[0] == 503
+        started = time.monotonic()
+
+        assert server.stop() == 0
+        assert time.monotonic() - started < 5
+
+
+def test_live_settings_change_without_restart(models: Path, tmp_path: Path) -> None:
+    """Within seconds: new bucket, new level, new digest, and no count lost."""
+    with a_server(tmp_path, models, MODEL | {"serving": {"drainSeconds": 0}}) as server:
+        server.predict(PNG)
+        before = server.metrics()
+        content = json.loads(server.config.read_text())
+        live = {"logging": {"level": "debug"}, "metrics": {"latencyBucketsSeconds": [0.42]}}
+
+        server.config.write_text(json.dumps(content | {"live": {"logging": {"level": "loud"}}}))
+        wait_until(lambda: server.events("settings_rejected"), 5)
+        server.config.write_text(json.dumps(content | {"live": live}))
+        wait_until(lambda: server.events("settings_applied"), 5)
+        after = server.metrics()
+
+        canonical = json.dumps(live, sort_keys=True, separators=(",", ":")).encode()
+        digest = hashlib.sha256(canonical).hexdigest()[:16]
+        assert f'igw_runtime_live_settings_info{{hash="{digest}"}} 1.0' in after
+        assert "live.logging.level" in server.events("settings_rejected")[0]["error"]
+        labels = 'endpoint="/predict",le="0.42",method="POST",status="2xx"'
+        assert labels not in before
+        assert f"http_request_duration_seconds_bucket{{{labels}}} 1.0" in after
+        server.get("/health")
+        wait_until(lambda: any(e["level"] == "DEBUG" for e in server.events("request_completed")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "reason"),
+    [
+        pytest.param(MODEL | {"serving": {"x": 1}}, 78, "InvalidSettings: serving.x", id="key"),
+        pytest.param({"model": {"name": "absent"}}, 66, "ModelNotFound: no model", id="model"),
+        pytest.param(
+            {"model": {"name": "colours", "sha256": "0" * 64}},
+            65,
+            "ModelDigestMismatch: ",
+            id="digest",
+        ),
+        pytest.param(
+            {"model": {"name": "colours", "engine": "torch"}}, 70, "ModelLoadFailed: ", id="engine"
+        ),
+        pytest.param({"model": {"name": "wrong"}}, 70, "GoldenCheckFailed: ", id="golden"),
+    ],
+)
+def test_start_failures_have_a_code_and_one_line(
+    models: Path, tmp_path: Path, settings: dict[str, Any], code: int, reason: str
+) -> None:
+    """The operator can show why a pod does not start."""
+    if not (models / "wrong").exists():
+        golden = {"indices": [0], "logits": [99.0], "tolerance": {"fp32": 0.01}}
+        write_package(models / "wrong", golden=golden)
+    with a_server(tmp_path, models, settings, ready=False) as server:
+        assert server.process.wait(20) == code
+        message = server.termination_log.read_text()
+        [event] = server.events("startup_failed")
+
+    assert message.startswith(reason)
+    assert message.count("\n") == 1
+    assert f"{event['reason']}: {event['error']}\n" == message
+
+
+def test_taken_port_is_explained(models: Path, tmp_path: Path) -> None:
+    """A clash names the setting to change."""
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
+        settings = MODEL | {"server": {"port": port, "metricsPort": free_port()}}
+        with a_server(tmp_path, models, settings, ready=False) as server:
+            assert server.process.wait(20) == 78
+            assert "server.port: cannot listen" in server.termination_log.read_text()
+
+
+class Collector(HTTPServer):
+    """Takes OTLP over HTTP and keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.requests: list[ExportTraceServiceRequest] = []
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if self.headers.get("Content-Encoding") == "gzip":
+                    import gzip  # noqa: PLC0415
+
+                    body = gzip.decompress(body)
+                assert self.path == "/v1/traces"
+                collector.requests.append(ExportTraceServiceRequest.FromString(body))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                return
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+def traced(port: int) -> dict[str, Any]:
+    """Return settings that trace everything to a port."""
+    return MODEL | {
+        "gateway": {"namespace": "demo", "name": "photos"},
+        "telemetry": {"otlpEndpoint": f"http://127.0.0.1:{port}"},
+        "serving": {"drainSeconds": 0},
+        "live": {"tracing": {"samplingPercent": 100.0}},
+    }
+
+
+def test_spans_are_flushed_to_the_collector(models: Path, tmp_path: Path) -> None:
+    """The last request before the end is in the trace store, under the gateway's name."""
+    with Collector() as collector:
+        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        with a_server(tmp_path, models, traced(collector.server_port)) as server:
+            _, body = server.predict(PNG)
+            assert server.stop() == 0
+        collector.shutdown()
+
+    [resource] = [r for request in collector.requests for r in request.resource_spans]
+    names = {a.key: a.value.string_value for a in resource.resource.attributes}
+    spans = [span for scope in resource.scope_spans for span in scope.spans]
+    assert (names["service.name"], names["service.namespace"]) == ("photos", "demo")
+    assert {span.trace_id.hex() for span in spans} == {json.loads(body)["trace_id"]}
+    assert "forward_pass" in {span.name for span in spans}
+
+
+@pytest.mark.parametrize("hanging", [True, False], ids=["hanging", "refused"])
+def test_dead_collector_costs_nothing(models: Path, tmp_path: Path, *, hanging: bool) -> None:
+    """Requests are as fast as ever and the process still ends in time."""
+    port = free_port()
+    trap = socket.create_server(("127.0.0.1", port)) if hanging else None
+    with a_server(tmp_path, models, traced(port)) as server:
+        for _ in range(20):
+            status, body = server.predict(PNG)
+            assert status == 200
+            assert json.loads(body)["duration_ms"] < 1000
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 6
+    if trap is not None:
+        trap.close()

@@ -1,0 +1,111 @@
+"""A clock that stands still and an API server that keeps objects, for the operator's own tests.
+
+The fake knows server-side apply only as "what was applied is what is there": the real rules
+are tested against the real API server, in ``tests/integration``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from igw_operator.errors import ApiError
+
+Manifest = dict[str, Any]
+
+
+class FakeClock:
+    """Seconds that pass when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        """The same as a date."""
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Manifest | None
+
+
+@dataclass
+class FakeApi:
+    """Objects by path; `failures` answers instead where a (method, path) is in it."""
+
+    objects: dict[str, Manifest] = field(default_factory=dict)
+    failures: dict[tuple[str, str], list[ApiError]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    version: int = 100
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = "",
+    ) -> Manifest:
+        """Answer as the API server would, roughly."""
+        self.requests.append(Request(method, path, dict(query or {}), body))
+        if waiting := self.failures.get((method, path)):
+            raise waiting.pop(0)
+        if method == "GET":
+            return self._find(path)
+        if method == "DELETE":
+            found = self._find(path)
+            del self.objects[path]
+            return found
+        if method == "POST":
+            assert body is not None
+            path = f"{path}/{body['metadata']['name']}"
+            if path in self.objects:
+                raise ApiError("exists", status=409, reason="AlreadyExists")
+        return self._store(path, method, body or {}, content_type)
+
+    def put(self, path: str, manifest: Manifest) -> Manifest:
+        """Have an object there, with a version."""
+        return self._store(path, "PUT", manifest, "")
+
+    def writes(self) -> list[Request]:
+        """The requests that change something."""
+        return [request for request in self.requests if request.method != "GET"]
+
+    def _find(self, path: str) -> Manifest:
+        if path not in self.objects:
+            raise ApiError("not found", status=404, reason="NotFound")
+        return self.objects[path]
+
+    def _store(self, path: str, method: str, body: Manifest, content_type: str) -> Manifest:
+        self.version += 1
+        before = self.objects.get(path.removesuffix("/status"), {})
+        merged = _merge(before, body) if method == "PATCH" and "merge" in content_type else body
+        metadata = {"uid": f"uid{path}", **merged.get("metadata", {})}
+        metadata["resourceVersion"] = str(self.version)
+        stored = {**merged, "metadata": metadata}
+        self.objects[path.removesuffix("/status")] = stored
+        return stored
+
+
+def _merge(left: Manifest, right: Manifest) -> Manifest:
+    merged = dict(left)
+    for key, value in right.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, dict):
+            merged[key] = _merge(merged.get(key) or {}, value)
+        else:
+            merged[key] = value
+    return merged
