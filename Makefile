@@ -47,7 +47,7 @@ generate: $(VENV)/.ready ## Write crds/, manifests/install.yaml and the API refe
 	$(PY) -m harness.generate
 
 golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now
-	pytest -q tests/igw_operator/plan --update-golden
+	IGW_UPDATE_GOLDEN=1 pytest -q tests/igw_operator/plan
 
 lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
 	for extra in operator runtime export dev; do \

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,16 +101,12 @@ def check_documents(documents: Sequence[Document]) -> list[tuple[Document, list[
 
 def check_document(document: Document) -> list[FieldError]:
     """Everything wrong with one object, as far as it shows without a cluster."""
-    try:
-        if not document.is_gateway:
-            parse_runtime(document.manifest)
-            return []
-        gateway = parse_gateway(document.manifest)
-        # Parts that the schema passes through, such as affinity, show when they are used.
-        render(gateway, parse_runtime(build_runtime(_ANY_IMAGE)), _CAPABILITIES, Defaults())
-    except SpecError as error:
-        return [*_check_name(document.manifest), *error.errors]
-    return _check_name(document.manifest)
+    if not document.is_gateway:
+        return _errors_of(lambda: parse_runtime(document.manifest))
+    # A bad name alone would hide what is wrong with the spec.
+    errors = _check_name(document.manifest)
+    manifest = _renamed(document.manifest) if errors else document.manifest
+    return [*errors, *_errors_of(lambda: _try_out(manifest))]
 
 
 def build_crds() -> str:
@@ -164,6 +160,24 @@ def _read_file(file: str) -> Iterator[Document]:
         raise InputError(message)
     for manifest in found:
         yield Document(file=STDIN if file == STDIN else file, manifest=manifest)
+
+
+def _try_out(manifest: Manifest) -> None:
+    """Parse and build: parts that the schema passes through, such as affinity, show in use."""
+    runtime = parse_runtime(build_runtime(_ANY_IMAGE))
+    render(parse_gateway(manifest), runtime, _CAPABILITIES, Defaults())
+
+
+def _errors_of(check: Callable[[], object]) -> list[FieldError]:
+    try:
+        check()
+    except SpecError as error:
+        return list(error.errors)
+    return []
+
+
+def _renamed(manifest: Manifest) -> Manifest:
+    return {**manifest, "metadata": {**manifest["metadata"], "name": "renamed"}}
 
 
 def _check_name(manifest: Manifest) -> list[FieldError]:

@@ -28,7 +28,7 @@ def test_core_is_what_a_cluster_needs() -> None:
 def test_an_unknown_step_is_refused_with_the_choice() -> None:
     """A typing error lists the steps there are."""
     with pytest.raises(NodeError, match="choose from core, packages"):
-        select_steps(NAMES, NEEDS, ["kubernets"])
+        select_steps(NAMES, NEEDS, ["kubelettuce"])
 
 
 def test_every_step_has_an_entry_among_the_needs() -> None:

@@ -82,6 +82,20 @@ def test_connection_is_kept_alive(server: ServerProcess) -> None:
     assert statuses == [200, 415, 200]
 
 
+def test_kept_connection_does_not_wait_for_acknowledgements(server: ServerProcess) -> None:
+    """Small answers leave at once: Nagle's algorithm would add 40 ms to each."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    seconds = []
+    for _ in range(30):
+        started = time.monotonic()
+        connection.request("POST", "/predict", PNG, {"Content-Type": "image/png"})
+        connection.getresponse().read()
+        seconds.append(time.monotonic() - started)
+    connection.close()
+
+    assert sorted(seconds)[len(seconds) // 2] < 0.03
+
+
 class Traffic(threading.Thread):
     """A client that sends one request after the other, reconnecting when it is asked to."""
 

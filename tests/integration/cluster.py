@@ -81,7 +81,12 @@ class Cluster:
         self._http.close()
 
     def request(
-        self, method: str, path: str, body: Any = None, content: str = "application/json", **query: Any
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content: str = "application/json",
+        **query: Any,
     ) -> Manifest:
         """Send one request; raise `Refused` for any failure."""
         answer = self._http.request(

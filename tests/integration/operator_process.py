@@ -93,7 +93,9 @@ def install(cluster: Cluster, *, prometheus_crds: Path | None) -> None:
     files = [ROOT / "crds" / f"{name}.yaml" for name in ("inferencegateways", "inferenceruntimes")]
     if prometheus_crds is not None:
         install_prometheus_crds(cluster, prometheus_crds)
-    files += [ROOT / "manifests" / "base" / f"{name}.yaml" for name in ("namespace", "operator-rbac")]
+    files += [
+        ROOT / "manifests" / "base" / f"{name}.yaml" for name in ("namespace", "operator-rbac")
+    ]
     for file in files:
         for manifest in yaml.safe_load_all(file.read_text()):
             cluster.apply(manifest)

@@ -135,9 +135,7 @@ def test_drift_that_collides_with_our_own_field_does_not_wedge_us(place: Place) 
         ),
     ],
 )
-def test_any_drift_is_repaired_by_one_write(
-    place: Place, kind: str, patch: dict[str, Any]
-) -> None:
+def test_any_drift_is_repaired_by_one_write(place: Place, kind: str, patch: dict[str, Any]) -> None:
     """Whatever was changed is as it was."""
     place.make()
     name = "photos-config" if kind == "ConfigMap" else "photos"
@@ -174,7 +172,9 @@ def test_a_deleted_child_is_made_again(place: Place) -> None:
     with place.recording() as writes:
         place.cluster.delete("Service", place.namespace, "photos")
         wait_for(
-            lambda: (place.get("Service") or before)["metadata"]["uid"] != before["metadata"]["uid"],
+            lambda: (
+                (place.get("Service") or before)["metadata"]["uid"] != before["metadata"]["uid"]
+            ),
             "the Service to be back",
         )
         place.wait_settled()
@@ -190,8 +190,10 @@ def test_an_edited_slo_changes_rules_and_settings_within_seconds_and_no_pod(plac
     started = time.monotonic()
     place.apply(slo={"latency": {"threshold": "500ms"}})
     wait_for(
-        lambda: place.must_get("ConfigMap", "photos-config")["data"] != config
-        and {k: it for k, it in place.children().items() if k[0] == "PrometheusRule"} != rules,
+        lambda: (
+            place.must_get("ConfigMap", "photos-config")["data"] != config
+            and {k: it for k, it in place.children().items() if k[0] == "PrometheusRule"} != rules
+        ),
         "rules and settings to change",
         timeout_seconds=5,
     )

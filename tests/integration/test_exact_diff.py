@@ -111,11 +111,21 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
     ),
     (
         {"service": {"type": "NodePort"}},
-        {"service": {"type": "LoadBalancer", "annotations": {"cloud/internal": "true", "empty": ""}}},
+        {
+            "service": {
+                "type": "LoadBalancer",
+                "annotations": {"cloud/internal": "true", "empty": ""},
+            }
+        },
     ),
     (
         {"slo": {"window": "7d", "availability": {"objective": 99.9}}},
-        {"slo": {"latency": {"threshold": "1s", "objective": 99.5}, "alerting": {"enabled": False}}},
+        {
+            "slo": {
+                "latency": {"threshold": "1s", "objective": 99.5},
+                "alerting": {"enabled": False},
+            }
+        },
         {"slo": {"alerting": {"labels": {"team": "vision"}, "annotations": {"note": "ü ✓"}}}},
     ),
     (

@@ -32,7 +32,7 @@ def kubectl() -> str | None:
 def _build(folder: str) -> tuple[Manifest, ...]:
     binary = kubectl()
     if binary is None:
-        pytest.skip("there is no kubectl on this machine: run `make parts`, or install it")
+        pytest.fail("there is no kubectl on this machine: run `make parts`, or install it")
     done = subprocess.run(
         [binary, "kustomize", ROOT / folder], capture_output=True, check=False, timeout=30
     )

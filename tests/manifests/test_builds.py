@@ -15,6 +15,9 @@ from igw_operator import conventions
 from igw_operator.api.objects import Manifest, parse_runtime
 from igw_operator.api.runtime import DEFAULT_COLLECTOR_IMAGE
 
+# kustomize comes with the parts of the local node.
+pytestmark = pytest.mark.integration
+
 Build = Callable[[str], Sequence[Manifest]]
 
 ROOT = Path(__file__).parents[2]

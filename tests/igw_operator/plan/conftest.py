@@ -14,13 +14,13 @@ from localnode.versions import load_versions
 
 @pytest.fixture(scope="session")
 def promtool() -> str:
-    """Path of promtool, or a skip that says how to get it."""
+    """Path of promtool, or a failure that says how to get it."""
     return _find("promtool", tool="prometheus")
 
 
 @pytest.fixture(scope="session")
 def otelcol() -> str:
-    """Path of the OpenTelemetry collector, or a skip that says how to get it."""
+    """Path of the OpenTelemetry collector, or a failure that says how to get it."""
     return _find("otelcol-contrib", tool="otelcol-contrib")
 
 
@@ -39,5 +39,5 @@ def _find(program: str, *, tool: str) -> str:
     built: Path | None = tool_folder(part) / "bin" / program if part and is_built(part) else None
     found = str(built) if built and built.exists() else shutil.which(program)
     if not found:
-        pytest.skip(f"{program} is missing: run `make parts`, or name it by {variable}")
+        pytest.fail(f"{program} is missing: run `make parts`, or name it by {variable}")
     return found

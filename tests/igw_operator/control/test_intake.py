@@ -1,0 +1,104 @@
+import asyncio
+from typing import Any
+
+import pytest
+from operator_fakes import FakeClock
+
+from igw_operator import conventions, kinds
+from igw_operator.api.objects import ObjectKey
+from igw_operator.control.intake import Intake
+from igw_operator.control.work_queue import WorkQueue
+from igw_operator.kinds import Resource
+from igw_operator.world.cache import Cache
+
+PHOTOS = ObjectKey("demo", "photos")
+
+
+class FakeResync:
+    def __init__(self) -> None:
+        self.hints: list[Resource] = []
+
+    def hint(self, resource: Resource) -> None:
+        self.hints.append(resource)
+
+
+class Harness:
+    def __init__(self) -> None:
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=FakeClock(), random=lambda: 0.0)
+        self.resync = FakeResync()
+        self.intake = Intake(cache=Cache(), queue=self.queue)
+        self._version = 0
+
+    def take(
+        self, resource: Resource, name: str, event: str | None = "MODIFIED", **fields: Any
+    ) -> None:
+        self._version += 1
+        manifest = {
+            "metadata": {
+                "name": name,
+                "namespace": "demo" if resource.namespaced else "",
+                "uid": f"uid-{name}",
+                "resourceVersion": str(self._version),
+                "labels": {conventions.LABEL_GATEWAY: "photos"},
+            }
+        }
+        self.intake.take(resource, event, manifest | fields, self.resync)
+
+    async def queued(self) -> set[ObjectKey]:
+        """The keys that wait, taken."""
+        keys = set()
+        while self.queue.depth():
+            async with asyncio.timeout(1):
+                key = await self.queue.get()
+            self.queue.done(key)
+            keys.add(key)
+        return keys
+
+
+@pytest.fixture
+async def harness() -> Harness:
+    """A gateway is known and looked at."""
+    harness = Harness()
+    harness.take(kinds.GATEWAY, "photos", None, spec={})
+    assert await harness.queued() == {PHOTOS}
+    return harness
+
+
+@pytest.mark.parametrize("resource", [*kinds.CHILDREN, *kinds.OBSERVED], ids=lambda it: it.plural)
+async def test_an_event_of_a_relative_concerns_its_gateway(
+    harness: Harness, resource: Resource
+) -> None:
+    """New, changed or deleted."""
+    for event in ("ADDED", "MODIFIED", "DELETED"):
+        harness.take(resource, "photos-x", event, spec=event)
+        assert await harness.queued() == {PHOTOS}, event
+
+
+async def test_metric_values_of_an_autoscaler_concern_nobody(harness: Harness) -> None:
+    """They change every few seconds; its choice and its conditions do concern us."""
+    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 3, "currentMetrics": [1]})
+    assert await harness.queued() == {PHOTOS}
+    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 3, "currentMetrics": [2]})
+    assert await harness.queued() == set()
+    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 4, "currentMetrics": [2]})
+    assert await harness.queued() == {PHOTOS}
+
+
+async def test_a_changed_runtime_concerns_its_gateways(harness: Harness) -> None:
+    """A status that we wrote ourselves does not."""
+    harness.take(kinds.RUNTIME, "default", spec={"image": "a"})
+    assert await harness.queued() == {PHOTOS, ObjectKey("", "default")}
+    harness.take(kinds.RUNTIME, "default", spec={"image": "a"}, status={"gateways": 1})
+    assert await harness.queued() == set()
+    harness.take(kinds.RUNTIME, "default", spec={"image": "b"})
+    assert PHOTOS in await harness.queued()
+
+
+async def test_a_watch_that_lists_again_asks_for_a_resync(harness: Harness) -> None:
+    """The second initial event of one object means a gap; the first does not."""
+    harness.take(kinds.SERVICE, "photos", None)
+    assert harness.resync.hints == []
+    harness.take(kinds.SERVICE, "photos", "MODIFIED")
+    assert harness.resync.hints == []
+    harness.take(kinds.SERVICE, "photos", None)
+    assert harness.resync.hints == [kinds.SERVICE]
