@@ -72,7 +72,8 @@ class FakeApi:
             assert body is not None
             path = f"{path}/{body['metadata']['name']}"
             if path in self.objects:
-                raise ApiError("exists", status=409, reason="AlreadyExists")
+                message = f"{path} exists"
+                raise ApiError(message, status=409, reason="AlreadyExists")
         return self._store(path, method, body or {}, content_type)
 
     def put(self, path: str, manifest: Manifest) -> Manifest:
@@ -85,7 +86,8 @@ class FakeApi:
 
     def _find(self, path: str) -> Manifest:
         if path not in self.objects:
-            raise ApiError("not found", status=404, reason="NotFound")
+            message = f"{path} not found"
+            raise ApiError(message, status=404, reason="NotFound")
         return self.objects[path]
 
     def _store(self, path: str, method: str, body: Manifest, content_type: str) -> Manifest:

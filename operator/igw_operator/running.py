@@ -170,7 +170,7 @@ class Operator:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def _take(self, resource: Resource, event: str | None, manifest: Manifest) -> None:
-        self.intake.take(resource, event, manifest, self.resync)
+        self.intake.take(resource, event, manifest, self.resync.hint)
 
     def _probes(self) -> dict[str, Probe]:
         most_resync = self._settings.resync_seconds * _RESYNC_MARGIN

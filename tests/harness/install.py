@@ -15,7 +15,9 @@ _WAIT: Final = "--timeout=180s"
 
 
 def install_monitoring(kubectl: Kubectl, provider: Provider) -> None:
-    """Prometheus Operator, Prometheus and Alertmanager in namespace ``monitoring``."""
+    """Prometheus Operator, Prometheus and Alertmanager; and metrics-server where there is none."""
+    if folder := provider.metrics_server():
+        kubectl("apply", "-k", folder)
     kubectl("apply", "--server-side", "--force-conflicts", "-f", provider.prometheus_crds())
     kubectl("wait", "--for=condition=Established", _WAIT, "crd/prometheuses.monitoring.coreos.com")
     kubectl("apply", "--server-side", "--force-conflicts", "-k", "manifests/monitoring")

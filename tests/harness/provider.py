@@ -58,6 +58,9 @@ class Provider(Protocol):
     def prometheus_crds(self) -> str:
         """What ``kubectl apply -f`` takes for the Prometheus Operator's CRDs."""
 
+    def metrics_server(self) -> str | None:
+        """What ``kubectl apply -k`` takes for metrics-server; None where it is there."""
+
 
 @dataclass(frozen=True)
 class LocalNode:
@@ -94,6 +97,10 @@ class LocalNode:
         """The folder in the module that the operator was built from."""
         return self._path("prometheus-operator-crds")
 
+    def metrics_server(self) -> str | None:
+        """It is part of the node."""
+        return None
+
     def _path(self, artifact: str) -> str:
         return run([self.kind, "get", "path", artifact]).strip()
 
@@ -129,6 +136,10 @@ class Kind:
     def prometheus_crds(self) -> str:
         """The file of the release that manifests/monitoring pins."""
         return _PROMETHEUS_CRDS
+
+    def metrics_server(self) -> str | None:
+        """None comes with kind, and autoscalers on cpu need it."""
+        return "tests/harness/metrics-server"
 
 
 def create_cluster(kind: str) -> None:

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from factories import RUNTIME_IMAGE, gateway_manifest
 
+from factories import RUNTIME_IMAGE, gateway_manifest
 from igw_operator import conventions
 from igw_operator.__main__ import main
 from igw_operator.offline import build_runtime
@@ -13,6 +13,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def write(tmp_path: Path) -> "Write":
+    """A writer of files in a folder of their own."""
     return Write(tmp_path)
 
 

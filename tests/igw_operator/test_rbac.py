@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from factories import a_gateway, a_runtime
 
+from factories import a_gateway, a_runtime
 from igw_operator import kinds
 from igw_operator.kinds import CHILD_BY_KIND, Resource
 from igw_operator.plan.children import build_children

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from localnode.controlplane import ControlPlane
 
 from igw_operator import kinds
 from igw_operator.kinds import Resource
+from localnode.controlplane import ControlPlane
 
 Manifest = dict[str, Any]
 OPERATOR_USER = "system:serviceaccount:igw-system:igw-operator"
@@ -56,7 +56,7 @@ class Write:
         return self.user == OPERATOR_USER and self.resource != "leases"
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The API server said no."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -88,7 +88,7 @@ class Cluster:
         content: str = "application/json",
         **query: Any,
     ) -> Manifest:
-        """Send one request; raise `Refused` for any failure."""
+        """Send one request; raise `RefusedError` for any failure."""
         answer = self._http.request(
             method,
             path,
@@ -97,7 +97,7 @@ class Cluster:
             params=query,
         )
         if answer.status_code >= 400:
-            raise Refused(answer.status_code, answer.json().get("message", answer.text))
+            raise RefusedError(answer.status_code, answer.json().get("message", answer.text))
         return dict(answer.json())
 
     def apply(self, manifest: Manifest, manager: str = "tester", *, force: bool = True) -> Manifest:
@@ -120,7 +120,7 @@ class Cluster:
         """One object, or None."""
         try:
             return self.request("GET", _BY_KIND[kind].path(namespace, name))
-        except Refused as error:
+        except RefusedError as error:
             if error.status == 404:
                 return None
             raise
@@ -131,7 +131,7 @@ class Cluster:
         assert found is not None, f"{kind} {namespace}/{name} is not there"
         return found
 
-    def list(self, kind: str, namespace: str = "", selector: str = "") -> list[Manifest]:
+    def list_all(self, kind: str, namespace: str = "", selector: str = "") -> list[Manifest]:
         """Objects of a kind."""
         resource = _BY_KIND[kind]
         answer = self.request("GET", resource.path(namespace), labelSelector=selector)
@@ -154,8 +154,8 @@ class Cluster:
         found: dict[tuple[str, str], Manifest] = {}
         for resource in kinds.CHILDREN:
             try:
-                items = self.list(resource.kind, namespace, resource.selector)
-            except Refused as error:
+                items = self.list_all(resource.kind, namespace, resource.selector)
+            except RefusedError as error:
                 # 429: "storage is (re)initializing", just after the CRD was made.
                 if error.status in {404, 429} and resource.optional:
                     continue
@@ -193,7 +193,8 @@ class Cluster:
         count, since = -1, time.monotonic()
         while time.monotonic() - since < quiet_seconds:
             assert time.monotonic() < deadline, "the operator does not stop writing"
-            now = sum(1 for it in self.writes() if it.is_operator and it.namespace == namespace)
+            writes = (it for it in self.writes() if it.is_operator)
+            now = sum(1 for it in writes if it.namespace == namespace)
             if now != count:
                 count, since = now, time.monotonic()
             time.sleep(0.1)

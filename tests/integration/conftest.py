@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from factories import gateway_manifest
+from integration.cluster import Cluster, Manifest, Write, wait_for
+from integration.operator_process import OperatorProcess, install
 from localnode.controlplane import ControlPlane
 from localnode.toolchain import is_built, tool_folder
 from localnode.versions import load_versions
-
-from integration.cluster import Cluster, Manifest, Write, wait_for
-from integration.operator_process import OperatorProcess, install
 
 _numbers = itertools.count(1)
 

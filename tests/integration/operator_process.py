@@ -11,9 +11,9 @@ from pathlib import Path
 
 import httpx
 import yaml
-from localnode.controlplane import ControlPlane, free_port
 
 from integration.cluster import OPERATOR_USER, Cluster, Manifest, wait_for
+from localnode.controlplane import ControlPlane, free_port
 
 ROOT = Path(__file__).parents[2]
 

@@ -264,7 +264,7 @@ def test_a_deleted_gateway_takes_its_children_along(
 
 
 def _events(place: Place, reason: str) -> list[Any]:
-    return [it for it in place.cluster.list("Event", place.namespace) if it["reason"] == reason]
+    return [it for it in place.cluster.list_all("Event", place.namespace) if it["reason"] == reason]
 
 
 def _same(now: dict[str, Any], before: dict[str, Any]) -> bool:

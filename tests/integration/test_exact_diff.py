@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from igw_operator import kinds
@@ -20,16 +20,15 @@ from integration.cluster import wait_for
 from integration.conftest import Place
 
 _COUNT = 24
-_Choice = Callable[[random.Random], dict[str, Any]]
 
 
 def test_nothing_differs_after_an_apply(place: Place) -> None:
     """For generated specs: every child that was built equals, by our diff, the one that is live."""
     names = [f"g{number}" for number in range(_COUNT)]
     for number, name in enumerate(names):
-        place.apply(name, **generate_spec(random.Random(number)))
+        place.apply(name, **generate_spec(random.Random(number))  # noqa: S311 - a seed, no secret)
     for name in names:
-        wait_for(lambda name=name: place.condition("Ready", name), f"{name} to be judged")
+        wait_for(partial(place.condition, "Ready", name), f"{name} to be judged")
     place.cluster.wait_settled(place.namespace, quiet_seconds=3, timeout_seconds=60)
     runtime = parse_runtime(place.cluster.must_get(kinds.RUNTIME.kind, "", "default"))
     live = place.children()

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from localnode.controlplane import ControlPlane
 
 from integration.cluster import Cluster, wait_for
 from integration.conftest import Place
 from integration.operator_process import OperatorProcess, install, install_prometheus_crds
+from localnode.controlplane import ControlPlane
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 import pytest
+
 from bad_gateways import BAD_GATEWAYS, BadGateway
 from factories import RUNTIME_IMAGE, gateway_manifest
-
 from igw_operator import conventions
-from integration.cluster import Cluster, Refused, wait_for
+from integration.cluster import Cluster, RefusedError, wait_for
 from integration.conftest import Place
 from integration.operator_process import OperatorProcess
 
@@ -20,7 +20,7 @@ def test_the_api_server_refuses(cluster: Cluster, bad: BadGateway) -> None:
     """The message names the field and says what to write."""
     spec = {"model": {"name": "resnet50"}} | bad.spec
     manifest = gateway_manifest(bad.name, "default", **spec)
-    with pytest.raises(Refused) as refusal:
+    with pytest.raises(RefusedError) as refusal:
         cluster.create(manifest)
     assert refusal.value.status in {400, 422}, refusal.value
     assert bad.says in refusal.value.message

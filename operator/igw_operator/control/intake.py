@@ -7,7 +7,7 @@ nothing else: whether anything has to be done is for the reconcile to see.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from igw_operator import kinds
@@ -15,7 +15,6 @@ from igw_operator.api.objects import Manifest, ObjectKey
 from igw_operator.control.work_queue import WorkQueue
 from igw_operator.kinds import Resource
 from igw_operator.world.cache import Cache
-from igw_operator.world.resync import Resync
 
 _SETTLE_SECONDS: Final = 3.0
 _DELETED: Final = "DELETED"
@@ -30,9 +29,16 @@ class Intake:
         self._seen: dict[Resource, set[str]] = defaultdict(set)
 
     def take(
-        self, resource: Resource, event: str | None, manifest: Manifest, resync: Resync
+        self,
+        resource: Resource,
+        event: str | None,
+        manifest: Manifest,
+        on_gap: Callable[[Resource], None],
     ) -> None:
-        """Take one event of a watch; ``event`` is None for an object of its initial list."""
+        """Take one event of a watch; ``event`` is None for an object of its initial list.
+
+        ``on_gap`` is told where the watch has listed again: it had a gap.
+        """
         uid = manifest["metadata"].get("uid", "")
         if event == _DELETED:
             self._seen[resource].discard(uid)
@@ -40,7 +46,7 @@ class Intake:
             is_news = self._cache.remove(resource, manifest)
         else:
             if event is None and uid in self._seen[resource]:
-                resync.hint(resource)  # the watch lists again: it had a gap
+                on_gap(resource)
             self._seen[resource].add(uid)
             before = self._before(resource, manifest)
             is_news = self._cache.put(resource, manifest)

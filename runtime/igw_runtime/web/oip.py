@@ -180,11 +180,12 @@ def _parse_outputs(content: Mapping[str, Any]) -> Sequence[str]:
     asked = content.get("outputs")
     if asked is None:
         return OUTPUTS
-    names = [entry.get("name") for entry in asked if isinstance(entry, dict)]
+    entries = asked if isinstance(asked, list) else []
+    names = [str(entry.get("name")) for entry in entries if isinstance(entry, dict)]
     if not names or not set(names) <= set(OUTPUTS):
         message = f"unknown output; this model has {', '.join(OUTPUTS)}"
         raise MalformedRequestError(message)
-    return [str(name) for name in dict.fromkeys(names)]
+    return list(dict.fromkeys(names))
 
 
 def _parse_images(tensor: Mapping[str, Any], _model: ServedModel) -> Sequence[ImagePayload]:
@@ -217,8 +218,6 @@ def _parse_tensors(tensor: Mapping[str, Any], model: ServedModel) -> Sequence[Te
 
 
 def _flatten(data: object) -> list[object]:
-    if not isinstance(data, list):
-        return []
-    return [
-        leaf for item in data for leaf in (_flatten(item) if isinstance(item, list) else [item])
-    ]
+    """Undo the one level of nesting that shape [n, 1] allows."""
+    items = data if isinstance(data, list) else []
+    return [leaf for item in items for leaf in (item if isinstance(item, list) else [item])]

@@ -1,9 +1,8 @@
 from typing import Any
 
 import pytest
-from factories import a_gateway, a_runtime
-from operator_fakes import FakeApi
 
+from factories import a_gateway, a_runtime
 from igw_operator import conventions, kinds
 from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.prune import Pruner, find_unwanted
@@ -12,6 +11,7 @@ from igw_operator.errors import ApiError, OwnedByOtherError
 from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
 from igw_operator.plan.inputs import PlanInput
+from operator_fakes import FakeApi
 
 GATEWAY = a_gateway()
 CHILDREN = build_children(PlanInput(gateway=GATEWAY, runtime=a_runtime()))
@@ -23,20 +23,24 @@ PATH = "/api/v1/namespaces/demo/services/photos"
 
 @pytest.fixture
 def api() -> FakeApi:
+    """An API server without objects."""
     return FakeApi()
 
 
 @pytest.fixture
 def remembered() -> list[dict[str, Any]]:
+    """What the cache was told."""
     return []
 
 
 @pytest.fixture
 def applier(api: FakeApi, remembered: list[dict[str, Any]]) -> Applier:
+    """The applier under test."""
     return Applier(api=api, remember=lambda _, it: remembered.append(it), metrics=Metrics())
 
 
 async def apply(applier: Applier, live: dict[str, Any] | None) -> Applied | None:
+    """Apply the Service of the gateway."""
     return await applier.apply(SERVICE, live, owner=GATEWAY, siblings=CHILDREN)
 
 

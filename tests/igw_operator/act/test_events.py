@@ -2,40 +2,44 @@ import asyncio
 from typing import Any
 
 import pytest
-from factories import live_gateway_manifest
-from operator_fakes import FakeApi, FakeClock
 
+from factories import live_gateway_manifest
 from igw_operator.act.events import EventRecorder
 from igw_operator.judge.events import EventDraft
 from igw_operator.metrics import Metrics
+from operator_fakes import FakeApi, FakeClock
 
 DRAFT = EventDraft(type="Warning", reason="ImagePullFailed", note="Pod x cannot pull")
 
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A clock that stands."""
     return FakeClock()
 
 
 @pytest.fixture
 def api() -> FakeApi:
+    """An API server without events."""
     return FakeApi()
 
 
 @pytest.fixture
 def metrics() -> Metrics:
+    """The metrics that count what is dropped."""
     return Metrics()
 
 
 @pytest.fixture
 def recorder(api: FakeApi, clock: FakeClock, metrics: Metrics) -> EventRecorder:
+    """The recorder under test."""
     return EventRecorder(api=api, metrics=metrics, instance="me", now=clock.now, clock=clock)
 
 
 async def post(recorder: EventRecorder) -> None:
     """Have everything posted that waits."""
     task = asyncio.create_task(recorder.run())
-    while not recorder._waiting.empty():
+    while not recorder._waiting.empty():  # noqa: ASYNC110 - it is emptied by the task
         await asyncio.sleep(0)
     await asyncio.sleep(0.001)
     task.cancel()

@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from factories import a_gateway, a_runtime
 
+from factories import a_gateway, a_runtime
 from igw_operator import conventions
 from igw_operator.act.handover import (
     first_replicas,
@@ -26,6 +26,7 @@ def deployment_of(**spec: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def live_with(replicas: int, *owners: str) -> dict[str, Any]:
+    """A live Deployment whose replicas have these owners."""
     entries = [
         {"manager": owner, "fieldsV1": {"f:spec": {"f:replicas": {}, "f:x": {}}}}
         for owner in owners

@@ -5,13 +5,14 @@ from igw_operator.act.ownership import take_over
 
 
 def entry(manager: str, operation: str, tree: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """One entry of managedFields."""
     return {"manager": manager, "operation": operation, "fieldsV1": tree, **more}
 
 
 def test_others_shares_of_the_field_become_ours() -> None:
     """And only those: what else they own stays theirs."""
     ours = entry(conventions.FIELD_MANAGER, "Apply", {"f:spec": {"f:type": {}}})
-    port = {"f:ports": {'k:{"port":81}': {"f:port": {}}}}
+    port: dict[str, Any] = {"f:ports": {'k:{"port":81}': {"f:port": {}}}}
     theirs = entry("kubectl-edit", "Update", {"f:spec": port, "f:metadata": {"f:labels": {}}})
     live = {"metadata": {"managedFields": [ours, theirs]}}
     taken = take_over(live, ["spec.ports[80,TCP]"])

@@ -2,7 +2,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from operator_fakes import FakeClock
 
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import ObjectKey
@@ -10,22 +9,15 @@ from igw_operator.control.intake import Intake
 from igw_operator.control.work_queue import WorkQueue
 from igw_operator.kinds import Resource
 from igw_operator.world.cache import Cache
+from operator_fakes import FakeClock
 
 PHOTOS = ObjectKey("demo", "photos")
-
-
-class FakeResync:
-    def __init__(self) -> None:
-        self.hints: list[Resource] = []
-
-    def hint(self, resource: Resource) -> None:
-        self.hints.append(resource)
 
 
 class Harness:
     def __init__(self) -> None:
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=FakeClock(), random=lambda: 0.0)
-        self.resync = FakeResync()
+        self.gaps: list[Resource] = []
         self.intake = Intake(cache=Cache(), queue=self.queue)
         self._version = 0
 
@@ -42,7 +34,7 @@ class Harness:
                 "labels": {conventions.LABEL_GATEWAY: "photos"},
             }
         }
-        self.intake.take(resource, event, manifest | fields, self.resync)
+        self.intake.take(resource, event, manifest | fields, self.gaps.append)
 
     async def queued(self) -> set[ObjectKey]:
         """The keys that wait, taken."""
@@ -97,8 +89,8 @@ async def test_a_changed_runtime_concerns_its_gateways(harness: Harness) -> None
 async def test_a_watch_that_lists_again_asks_for_a_resync(harness: Harness) -> None:
     """The second initial event of one object means a gap; the first does not."""
     harness.take(kinds.SERVICE, "photos", None)
-    assert harness.resync.hints == []
+    assert harness.gaps == []
     harness.take(kinds.SERVICE, "photos", "MODIFIED")
-    assert harness.resync.hints == []
+    assert harness.gaps == []
     harness.take(kinds.SERVICE, "photos", None)
-    assert harness.resync.hints == [kinds.SERVICE]
+    assert harness.gaps == [kinds.SERVICE]

@@ -1,10 +1,10 @@
 import asyncio
 
 import pytest
-from operator_fakes import FakeApi, FakeClock
 
 from igw_operator.control.lease import Lease, LeaseLostError, LeaseSettings
 from igw_operator.errors import ApiError
+from operator_fakes import FakeApi, FakeClock
 
 PATH = "/apis/coordination.k8s.io/v1/namespaces/igw-system/leases/igw-operator"
 
@@ -25,15 +25,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
 
 @pytest.fixture
 def api() -> FakeApi:
+    """An API server without leases."""
     return FakeApi()
 
 
 def a_lease(api: FakeApi, clock: FakeClock, identity: str) -> Lease:
+    """The lease as one process sees it."""
     settings = LeaseSettings(namespace="igw-system", identity=identity)
     return Lease(api=api, settings=settings, clock=clock, now=clock.now)
 
 
 def holder(api: FakeApi) -> str:
+    """Who holds the lease."""
     return str(api.objects[PATH]["spec"]["holderIdentity"])
 
 

@@ -13,11 +13,13 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 def failure(
     status: int, *, foreign: bool = False, retry_after: float | None = None
 ) -> ApplyFailure:
+    """A child that could not be written."""
     error = ApiError("no", status=status, retry_after_seconds=retry_after)
     return ApplyFailure(kind="Service", name="photos", error=error, foreign=foreign)
 
 
 def unready_for(seconds: float) -> dict[str, object]:
+    """A status that has not been ready for so long."""
     since = (NOW - timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
     return {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": since}]}
 

@@ -8,11 +8,13 @@ from operator_fakes import FakeClock
 
 @pytest.fixture
 def clock() -> FakeClock:
+    """A clock that stands."""
     return FakeClock()
 
 
 @pytest.fixture
 def queue(clock: FakeClock) -> WorkQueue[str]:
+    """The queue under test, without jitter."""
     return WorkQueue(clock=clock, random=lambda: 0.0)
 
 

@@ -2,7 +2,6 @@ import asyncio
 from collections import Counter
 
 import pytest
-from operator_fakes import FakeClock
 
 from igw_operator.api.objects import ObjectKey
 from igw_operator.control.outcome import Outcome, Result
@@ -10,6 +9,7 @@ from igw_operator.control.work_queue import WorkQueue
 from igw_operator.control.workers import Workers
 from igw_operator.errors import ApiError
 from igw_operator.metrics import Metrics
+from operator_fakes import FakeClock
 
 PHOTOS = ObjectKey("demo", "photos")
 RUNTIME = ObjectKey("", "default")

@@ -9,6 +9,7 @@ from igw_operator.world.cache import Cache
 def an_object(
     resource: Resource, name: str, version: int, gateway: str = "", **fields: Any
 ) -> dict[str, Any]:
+    """An object of some version, perhaps labelled with its gateway."""
     labels = {conventions.LABEL_GATEWAY: gateway} if gateway else {}
     metadata = {
         "name": name,

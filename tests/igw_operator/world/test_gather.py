@@ -1,8 +1,8 @@
 from typing import Any
 
 import pytest
-from factories import RUNTIME_IMAGE, a_gateway, live_gateway_manifest
 
+from factories import RUNTIME_IMAGE, a_gateway, live_gateway_manifest
 from igw_operator import conventions, kinds
 from igw_operator.errors import SpecError
 from igw_operator.world.cache import Cache
@@ -10,6 +10,7 @@ from igw_operator.world.gather import observe, resolve_runtime
 
 
 def a_live_runtime(name: str, *, is_default: bool = False, **spec: Any) -> dict[str, Any]:
+    """An InferenceRuntime as the API server returns it."""
     annotations = {conventions.ANNOTATION_DEFAULT_RUNTIME: "true"} if is_default else {}
     return {
         "apiVersion": conventions.API_VERSION,
@@ -44,7 +45,7 @@ def test_a_missing_runtime_is_an_error_of_the_field(
     reference: dict[str, str] | None, runtimes: list[str], says: str
 ) -> None:
     """It names the runtimes that there are."""
-    gateway = a_gateway(**({"runtimeRef": reference} if reference else {}))
+    gateway = a_gateway(runtimeRef=reference)
     with pytest.raises(SpecError, match=says) as error:
         resolve_runtime(gateway, [a_live_runtime(name) for name in runtimes])
     assert error.value.errors[0].path.startswith("spec.runtimeRef")

@@ -27,6 +27,11 @@ def images(*colours: tuple[int, int, int]) -> dict[str, Any]:
     return {"name": "image", "datatype": "BYTES", "shape": [len(data)], "data": data}
 
 
+def nested(depth: int) -> list[Any]:
+    """Return lists in lists."""
+    return [nested(depth - 1)] if depth else []
+
+
 def tensor(**changes: Any) -> dict[str, Any]:
     """Return a tensor input, blue."""
     data = np.zeros((1, 3, SIDE, SIDE), dtype=np.float32)
@@ -94,6 +99,11 @@ async def test_tensor_is_classified_nested_or_flat(bench: Bench) -> None:
         pytest.param({"inputs": [images(RED) | {"data": ["%"]}]}, id="not base64"),
         pytest.param({"inputs": [images(RED)], "outputs": [{"name": "x"}]}, id="unknown output"),
         pytest.param({"inputs": [images(RED)], "id": 7}, id="id is a number"),
+        pytest.param({"inputs": [images(RED)], "outputs": 7}, id="outputs is a number"),
+        pytest.param({"inputs": [images(RED)], "outputs": [{"name": []}]}, id="name is a list"),
+        pytest.param({"inputs": [images(RED) | {"data": nested(400)}]}, id="deeply nested images"),
+        pytest.param({"inputs": [tensor(data=nested(400))]}, id="deeply nested tensor"),
+        pytest.param({"inputs": [tensor(shape=[10**30, 3, SIDE, SIDE])]}, id="huge dimension"),
     ],
 )
 async def test_bad_requests_are_400_in_the_protocols_form(bench: Bench, content: Any) -> None:
