@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Final, NoReturn
 
 from igw_operator import __version__
-from igw_operator.errors import FieldError, IgwError, SpecError
+from igw_operator.errors import IgwError, SpecError
 from igw_operator.offline import (
     InputError,
     build_crds,
@@ -30,6 +30,7 @@ from igw_operator.settings import SettingsError, read_settings
 
 _PROGRAM: Final = "igw-operator"
 _WRONG_INPUT: Final = 1
+_FAILED: Final = 1
 _WRONG_USE: Final = 2
 
 
@@ -47,8 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except SpecError as error:
         return _complain([str(it) for it in error.errors])
-    except (InputError, SettingsError, IgwError) as error:
+    except (InputError, SettingsError) as error:
         return _complain([str(error)], code=_WRONG_USE)
+    except IgwError as error:
+        return _complain([f"{_PROGRAM}: {error}"], code=_FAILED)
     except BrokenPipeError:
         sys.stderr.close()  # nobody reads on, such as `| head`
         return 0
@@ -133,7 +136,7 @@ def _print_crds(_: argparse.Namespace) -> int:
     return 0
 
 
-def _complain(lines: Sequence[str | FieldError], *, code: int = _WRONG_INPUT) -> int:
+def _complain(lines: Sequence[str], *, code: int = _WRONG_INPUT) -> int:
     for line in lines:
         print(line, file=sys.stderr)
     return code if lines else 0

@@ -20,7 +20,7 @@ import kopf
 import structlog
 from prometheus_client import disable_created_metrics, start_http_server
 
-from igw_operator import __version__, handlers
+from igw_operator import __version__, handlers, kinds
 from igw_operator.act.apply import Applier
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.prune import Pruner
@@ -35,6 +35,7 @@ from igw_operator.control.workers import Workers
 from igw_operator.handlers import Probe
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
+from igw_operator.plan.inputs import Capabilities
 from igw_operator.settings import Settings
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
@@ -86,7 +87,7 @@ class Operator:
         self.capabilities = CapabilityWatch(
             api=api,
             interval_seconds=settings.capabilities_seconds,
-            on_change=lambda _: self.intake.enqueue_all(),
+            on_change=self._follow_capabilities,
         )
         self.resync = Resync(
             api=api,
@@ -169,6 +170,12 @@ class Operator:
         # after athrow()" while the loop is closed. Nothing is lost by then.
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
+    def _follow_capabilities(self, _: Capabilities) -> None:
+        for resource in kinds.WATCHED:
+            if resource.optional:
+                self.resync.hint(resource)
+        self.intake.enqueue_all()
+
     def _take(self, resource: Resource, event: str | None, manifest: Manifest) -> None:
         self.intake.take(resource, event, manifest, self.resync.hint)
 
@@ -221,6 +228,8 @@ async def run_operator(
         count_error=lambda method, status: metrics.api_errors.labels(method, str(status)).inc(),
     )
     async with api:
+        if settings.unknown:
+            _log.warning("Ignored unknown variables", names=list(settings.unknown))
         _log.info("Started", version=__version__, server=connection.endpoint.server)
         operator = Operator(
             settings=settings,

@@ -144,5 +144,5 @@ def test_crds_prints_both(capsys: Capture) -> None:
 
 def test_run_without_a_cluster_says_where_it_looked(capsys: Capture) -> None:
     """One line, no traceback."""
-    assert main(["run", "--kubeconfig", "/nonexistent", "--no-lease"]) == 2
+    assert main(["run", "--kubeconfig", "/nonexistent", "--no-lease"]) == 1
     assert "/nonexistent" in capsys.readouterr().err.splitlines()[-1]

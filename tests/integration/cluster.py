@@ -26,6 +26,7 @@ OPERATOR_USER = "system:serviceaccount:igw-system:igw-operator"
 NAMESPACE = Resource(
     group="", version="v1", kind="Namespace", plural="namespaces", namespaced=False
 )
+LEASE = Resource(group="coordination.k8s.io", version="v1", kind="Lease", plural="leases")
 EVENT = Resource(group="", version="v1", kind="Event", plural="events")
 _BY_KIND = {it.kind: it for it in (*kinds.WATCHED, NAMESPACE, EVENT)}
 _QUOTA = Resource(group="", version="v1", kind="ResourceQuota", plural="resourcequotas")
@@ -186,7 +187,7 @@ class Cluster:
         recorded += [it for it in writes if it.is_operator and it.namespace == namespace]
 
     def wait_settled(
-        self, namespace: str, quiet_seconds: float = 1.5, timeout_seconds: float = 40
+        self, namespace: str, quiet_seconds: float = 1.2, timeout_seconds: float = 40
     ) -> None:
         """Until the operator has written nothing to a namespace for a while."""
         deadline = time.monotonic() + timeout_seconds

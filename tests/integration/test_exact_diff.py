@@ -26,7 +26,8 @@ def test_nothing_differs_after_an_apply(place: Place) -> None:
     """For generated specs: every child that was built equals, by our diff, the one that is live."""
     names = [f"g{number}" for number in range(_COUNT)]
     for number, name in enumerate(names):
-        place.apply(name, **generate_spec(random.Random(number))  # noqa: S311 - a seed, no secret)
+        chance = random.Random(number)  # noqa: S311 - a seed, no secret
+        place.apply(name, **generate_spec(chance))
     for name in names:
         wait_for(partial(place.condition, "Ready", name), f"{name} to be judged")
     place.cluster.wait_settled(place.namespace, quiet_seconds=3, timeout_seconds=60)

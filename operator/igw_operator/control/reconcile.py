@@ -91,8 +91,12 @@ class Reconciler:
         run = _Pass(observation=observe(self._cache, manifest))
         try:
             await self._converge(key, run)
-        finally:
-            status = await self._report(key, run)
+        except Exception as error:
+            # Whatever it was: the status must not say that this generation is in place.
+            run.failures.append(_as_crash(key, error))
+            await self._report(key, run)
+            raise
+        status = await self._report(key, run)
         return choose_outcome(status, run.failures, self._now())
 
     async def _converge(self, key: ObjectKey, run: _Pass) -> None:
@@ -185,6 +189,12 @@ class Reconciler:
             failures=run.failures,
             events=events,
         )
+
+
+def _as_crash(key: ObjectKey, error: Exception) -> ApplyFailure:
+    message = f"the operator failed ({type(error).__name__}: {error}); its log has the details"
+    internal = ApiError(message, status=0, reason="InternalError")
+    return ApplyFailure(kind=kinds.GATEWAY.kind, name=key.name, error=internal)
 
 
 def _as_failure(kind: str, name: str, error: IgwError) -> ApplyFailure:

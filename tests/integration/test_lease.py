@@ -1,0 +1,37 @@
+"""Two operators: one is active, the other takes over when it goes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from integration.cluster import LEASE, wait_for
+from integration.conftest import Place
+from integration.operator_process import OperatorProcess
+from localnode.controlplane import ControlPlane
+
+
+def test_the_second_operator_waits_and_takes_over(
+    place: Place, plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """It neither watches nor writes before; after an orderly end of the first it needs seconds."""
+    place.make()
+    first = holder(place)
+    second = OperatorProcess(plane, tmp_path)
+    second.start(wait=False)
+    try:
+        wait_for(lambda: "Waiting for the lease" in second.log.read_text(), "it to wait")
+        assert holder(place) == first
+        operator.stop()
+        wait_for(lambda: holder(place) not in {"", first}, "it to take over", timeout_seconds=10)
+        wait_for(second.is_healthy, "it to be active")
+        place.apply(observability={"logging": {"level": "debug"}})
+        place.settle()
+    finally:
+        second.stop()
+        operator.start()
+
+
+def holder(place: Place) -> str:
+    """Who holds the lease."""
+    lease = place.cluster.request("GET", LEASE.path("igw-system", "igw-operator"))
+    return str(lease["spec"]["holderIdentity"])
