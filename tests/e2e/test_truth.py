@@ -150,7 +150,11 @@ def test_scaling_targets_without_an_api_are_named(gateway: Gateway) -> None:
     gateway.apply(scaling={"minReplicas": 1, "maxReplicas": 2, "requestsPerSecond": 100})
     gateway.wait_ready()
 
-    scaling = gateway.condition("ScalingReady")
+    wait_for(
+        "ScalingReady to name the missing API",
+        lambda: gateway.condition("ScalingReady").get("reason") == "CustomMetricsUnavailable",
+        timeout_seconds=120,
+        every_seconds=2,
+    )
 
-    assert scaling["reason"] == "CustomMetricsUnavailable"
-    assert "requestsPerSecond" in scaling["message"]
+    assert "requestsPerSecond" in gateway.condition("ScalingReady")["message"]

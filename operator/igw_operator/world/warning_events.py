@@ -47,11 +47,11 @@ class WarningEvents:
             answer = await self._api.request(
                 "GET", f"/api/v1/namespaces/{namespace}/events", query=query
             )
+            events = answer.get("items") or []
         except ApiError as error:
             # A diagnosis without events is poorer, not wrong.
             _log.warning("Could not read events", namespace=namespace, error=str(error))
-            return []
-        events = answer.get("items") or []
+            events = []
         self._fetched.pop(namespace, None)
         self._fetched[namespace] = (now, events)
         while len(self._fetched) > _NAMESPACES:

@@ -1,0 +1,165 @@
+from typing import Any
+
+import pytest
+
+from factories import RUNTIME_IMAGE, live_gateway_manifest
+from igw_operator import conventions, kinds
+from igw_operator.act.apply import Applier
+from igw_operator.act.events import EventRecorder
+from igw_operator.act.prune import Pruner
+from igw_operator.act.status import StatusWriter
+from igw_operator.api.objects import ObjectKey
+from igw_operator.control import reconcile
+from igw_operator.control.outcome import Result
+from igw_operator.control.reconcile import Reconciler
+from igw_operator.errors import ApiError
+from igw_operator.metrics import Metrics
+from igw_operator.plan.inputs import Defaults
+from igw_operator.world.cache import Cache
+from igw_operator.world.capabilities import CapabilityWatch
+from igw_operator.world.warning_events import WarningEvents
+from operator_fakes import FakeApi, FakeClock
+
+PHOTOS = ObjectKey("demo", "photos")
+
+
+class Harness:
+    """A reconciler over a fake API server; what it writes ends in the cache."""
+
+    def __init__(self) -> None:
+        self.api = FakeApi()
+        self.cache = Cache()
+        self.metrics = Metrics()
+        clock = FakeClock()
+        api: Any = self.api  # as the client of the world
+        runtime = {
+            "apiVersion": conventions.API_VERSION,
+            "kind": conventions.RUNTIME_KIND,
+            "metadata": {
+                "name": "default",
+                "resourceVersion": "1",
+                "annotations": {conventions.ANNOTATION_DEFAULT_RUNTIME: "true"},
+            },
+            "spec": {"image": RUNTIME_IMAGE},
+        }
+        self.cache.put(kinds.RUNTIME, runtime)
+        self.reconcile = Reconciler(
+            cache=self.cache,
+            capabilities=CapabilityWatch(api=api, interval_seconds=60, on_change=lambda _: None),
+            warnings=WarningEvents(api=api, clock=clock),
+            applier=Applier(api=api, remember=self.cache.put, metrics=self.metrics),
+            pruner=Pruner(api=api, forget=self.cache.remove, metrics=self.metrics),
+            statuses=StatusWriter(api=api, remember=self.cache.put, metrics=self.metrics),
+            recorder=EventRecorder(
+                api=api, metrics=self.metrics, instance="me", now=clock.now, clock=clock
+            ),
+            metrics=self.metrics,
+            defaults=Defaults(),
+            now=clock.now,
+        )
+
+    def edit(self, **spec: Any) -> None:
+        """Have the gateway say something (else)."""
+        path = kinds.GATEWAY.path("demo", "photos")
+        before = self.api.objects.get(path, {})
+        manifest = live_gateway_manifest(**spec)
+        generation = before.get("metadata", {}).get("generation", 0) + 1
+        manifest["metadata"]["generation"] = generation
+        status = {"status": before["status"]} if "status" in before else {}
+        self.cache.put(kinds.GATEWAY, self.api.put(path, manifest | status))
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        """A condition of the gateway as it is reported."""
+        conditions = self.api.objects[kinds.GATEWAY.path("demo", "photos")]["status"]["conditions"]
+        return next((it for it in conditions if it["type"] == kind), {})
+
+    def writes(self) -> list[tuple[str, str]]:
+        """Method and path of the writes since the last call."""
+        writes = [(it.method, it.path) for it in self.api.writes()]
+        self.api.requests.clear()
+        return writes
+
+
+@pytest.fixture
+def harness() -> Harness:
+    """A gateway that nobody has looked at."""
+    harness = Harness()
+    harness.edit()
+    return harness
+
+
+async def test_the_second_pass_finds_nothing_to_do(harness: Harness) -> None:
+    """One write for each child and one for the status; then none."""
+    await harness.reconcile(PHOTOS)
+    first = harness.writes()
+    assert len(first) == len(set(first))
+    assert first[-1][1].endswith("/inferencegateways/photos/status")
+    await harness.reconcile(PHOTOS)
+    assert harness.writes() == []
+
+
+async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
+    """Its metric goes too."""
+    await harness.reconcile(PHOTOS)
+    labels = {"namespace": "demo", "gateway": "photos"}
+    sample = harness.metrics.registry.get_sample_value
+    assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) == 3
+    harness.writes()
+    path = kinds.GATEWAY.path("demo", "photos")
+    harness.cache.remove(kinds.GATEWAY, harness.api.objects[path])
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.DONE
+    assert harness.writes() == []
+    assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) is None
+
+
+async def test_a_child_that_fails_does_not_stop_its_siblings(harness: Harness) -> None:
+    """The rest is written, the failure is reported, and the key backs off."""
+    path = kinds.SERVICE.path("demo", "photos")
+    harness.api.failures["PATCH", path] = [ApiError("etcd is slow", status=503)]
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.FAILED
+    assert kinds.DEPLOYMENT.path("demo", "photos") in harness.api.objects
+    assert "etcd is slow" in harness.condition("Ready")["message"]
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.WAITING
+    assert path in harness.api.objects
+
+
+async def test_an_autoscaler_goes_before_its_deployment_gets_a_number(harness: Harness) -> None:
+    """Or the two would fight."""
+    await harness.reconcile(PHOTOS)
+    harness.writes()
+    harness.edit(replicas=2)
+    await harness.reconcile(PHOTOS)
+    paths = [path for _, path in harness.writes()]
+    autoscaler = kinds.AUTOSCALER.path("demo", "photos")
+    assert paths.index(autoscaler) < paths.index(kinds.DEPLOYMENT.path("demo", "photos"))
+    assert autoscaler not in harness.api.objects
+
+
+async def test_a_bad_spec_is_reported_and_what_serves_stays(harness: Harness) -> None:
+    """Stalled with the field; not one child is touched."""
+    await harness.reconcile(PHOTOS)
+    harness.writes()
+    harness.edit(runtimeRef={"name": "nowhere"})
+    await harness.reconcile(PHOTOS)
+    assert [path.rpartition("/")[2] for _, path in harness.writes()] == ["status"]
+    assert harness.condition("Stalled")["status"] == "True"
+    assert "spec.runtimeRef.name" in harness.condition("Stalled")["message"]
+
+
+async def test_a_bug_of_ours_is_not_reported_as_success(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The status says that this generation is not in place, and the error goes up."""
+
+    def crash(_: object) -> list[dict[str, Any]]:
+        message = "a bug"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(reconcile, "build_children", crash)
+    with pytest.raises(RuntimeError, match="a bug"):
+        await harness.reconcile(PHOTOS)
+    assert harness.condition("Ready")["status"] == "False"
+    assert "the operator failed (RuntimeError: a bug)" in harness.condition("Ready")["message"]
