@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export generate lock golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,13 +34,16 @@ check: $(VENV)/.ready ## Lint, format, types, import contracts, spelling
 	test ! -e operator/__init__.py && test ! -e runtime/__init__.py
 
 unit: $(VENV)/.ready ## Tests without a cluster
-	pytest -n 2 -m "not integration and not e2e"
+	pytest -n 2 -m "not integration and not e2e and not export"
 
 integration: $(VENV)/.ready ## Tests against a real kube-apiserver and a real model server
 	$(PY) -m harness.testing integration
 
 e2e: $(VENV)/.ready ## Tests on a real node (or kind)
 	$(PY) -m harness.testing e2e
+
+test-export: $(VENV)-export/.ready ## Tests of exporting models; installs torch, 5 GB
+	$(VENV)-export/bin/python -m pytest -q -m export
 
 ##@ Change it
 generate: $(VENV)/.ready ## Write crds/, manifests/install.yaml and the API reference
@@ -69,4 +72,10 @@ $(VENV)/.ready: requirements/dev.txt
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
 	  apt-get install -y --no-install-recommends python3-venv >/dev/null && $(PYTHON) -m venv $(VENV); }
 	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(VENV)-export/.ready: requirements/dev.txt requirements/export.txt
+	@$(PYTHON) -m venv $(VENV)-export
+	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/dev.txt
+	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/export.txt
 	@touch $@

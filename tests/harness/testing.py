@@ -59,7 +59,7 @@ def _check_and_unit(provider: providers.Provider) -> None:
         with step("Lint, types, import contracts"):
             stream(["make", "--no-print-directory", "check"])
         with step("Unit tests"):
-            stream([*_PYTEST, "-n", "2", "-m", "not integration and not e2e"])
+            stream([*_PYTEST, "-n", "2", "-m", "not integration and not e2e and not export"])
     except CommandError:
         if builder is not None:
             builder.terminate()
