@@ -75,7 +75,8 @@ def build_settings() -> kopf.OperatorSettings:
     settings.peering.standalone = True  # the lease decides who is active
     settings.posting.enabled = False  # events are ours to post
     settings.queueing.worker_limit = None  # a limit below the number of objects stalls the start
-    settings.process.ultimate_exiting_timeout = 30
+    # It would also kill the process when kopf has failed and begun anew; the kubelet kills too.
+    settings.process.ultimate_exiting_timeout = None
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 10
     settings.networking.error_backoffs = Backoffs()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,9 @@ from igw_operator.world.connection import Connection, find_connection
 from igw_operator.world.resync import Resync
 from igw_operator.world.warning_events import WarningEvents
 
+_API_GONE: Final = "APINotFoundError"
+_ANEW_SECONDS: Final = 2.0
+_SIGNALS_SECONDS: Final = 0.5
 _BEGIN_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
 _LAG_SECONDS: Final = 0.5
@@ -150,8 +154,31 @@ class Operator:
                 task.cancel()
 
     async def _watch(self) -> None:
-        """Run kopf until SIGTERM or SIGINT."""
+        """Watch until SIGTERM or SIGINT.
+
+        An API that is removed while it is watched ends kopf with a 404, if the watch asks again
+        before kopf has noticed. It then begins anew, without that API; objects that it lists a
+        second time tell `intake` of the gap.
+        """
+        stop = asyncio.Event()
+        while not stop.is_set():
+            try:
+                await self._run_kopf(stop)
+            except Exception as error:
+                if type(error).__name__ != _API_GONE:  # the class is not public
+                    raise
+                _log.warning("Lost an API that was watched, watching anew", error=str(error))
+                await asyncio.sleep(_ANEW_SECONDS)
+            else:
+                stop.set()
+        # kopf leaves its watch generators to asyncio, which complains of each that "didn't stop
+        # after athrow()" while the loop is closed. Nothing is lost by then.
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+
+    async def _run_kopf(self, stop: asyncio.Event) -> None:
         port = self._settings.health_port
+        # kopf takes the signals when it starts, and loses those that come while it fails.
+        asyncio.get_running_loop().call_later(_SIGNALS_SECONDS, _take_signals, stop)
         await kopf.operator(
             registry=handlers.build_registry(
                 connection=self._connection,
@@ -162,13 +189,9 @@ class Operator:
             settings=handlers.build_settings(),
             standalone=True,
             clusterwide=True,
-            # Without one kopf asks for the user's name, and a container's uid may have none.
-            identity=_identify(self._settings),  # type: ignore[arg-type]  # its NewType is private
             liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
+            stop_flag=stop,
         )
-        # kopf leaves its watch generators to asyncio, which complains of each that "didn't stop
-        # after athrow()" while the loop is closed. Nothing is lost by then.
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     def _follow_capabilities(self, _: Capabilities) -> None:
         for resource in kinds.WATCHED:
@@ -205,6 +228,11 @@ class Operator:
         metrics.gauge(
             "loop_lag_seconds", "Recent lag of the event loop.", lambda: self._lag_seconds
         )
+
+
+def _take_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
 async def run_operator(

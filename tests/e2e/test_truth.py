@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from harness.gateway import RUNTIME_IMAGE, SMALL, Gateway
@@ -11,21 +13,30 @@ from harness.shell import CommandError, wait_for
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
 
-def a_runtime(kubectl: Kubectl, name: str, **spec: object) -> None:
-    """An InferenceRuntime that is not the default."""
-    kubectl.apply(
-        {
-            "apiVersion": "inference.igw.dev/v1alpha1",
-            "kind": "InferenceRuntime",
-            "metadata": {"name": name},
-            "spec": {"image": RUNTIME_IMAGE} | spec,
-        }
-    )
+@pytest.fixture
+def a_runtime(kubectl: Kubectl) -> Iterator[Callable[..., None]]:
+    """Makes InferenceRuntimes that are not the default; takes them away again."""
+    made: list[str] = []
+
+    def make(name: str, **spec: object) -> None:
+        made.append(name)
+        kubectl.apply(
+            {
+                "apiVersion": "inference.igw.dev/v1alpha1",
+                "kind": "InferenceRuntime",
+                "metadata": {"name": name},
+                "spec": {"image": RUNTIME_IMAGE} | spec,
+            }
+        )
+
+    yield make
+    for name in made:
+        kubectl("delete", "igwr", name)
 
 
-def test_an_image_that_cannot_be_pulled(gateway: Gateway, kubectl: Kubectl) -> None:
+def test_an_image_that_cannot_be_pulled(gateway: Gateway, a_runtime: Callable[..., None]) -> None:
     """ImagePullFailed, with the image's name."""
-    a_runtime(kubectl, "no-such-image", image="igw.dev/no-such-runtime:9.9.9")
+    a_runtime("no-such-image", image="igw.dev/no-such-runtime:9.9.9")
     gateway.apply(runtimeRef={"name": "no-such-image"})
 
     ready = gateway.wait_reason("ImagePullFailed")
@@ -80,13 +91,13 @@ def test_a_digest_that_does_not_match(gateway: Gateway) -> None:
     assert "0000" in ready["message"]
 
 
-def test_a_runtime_that_does_not_exist(gateway: Gateway) -> None:
+def test_a_runtime_that_does_not_exist(gateway: Gateway, a_runtime: Callable[..., None]) -> None:
     """Stalled with the field's path; creating the runtime heals it without an edit."""
     gateway.apply(runtimeRef={"name": "later"})
     ready = gateway.wait_reason("RuntimeNotFound", 20)
     assert "spec.runtimeRef" in ready["message"]
 
-    a_runtime(gateway.kubectl, "later")
+    a_runtime("later")
 
     gateway.wait_ready()
 
