@@ -18,7 +18,6 @@ RUNTIME_KIND: Final = "InferenceRuntime"
 RUNTIME_PLURAL: Final = "inferenceruntimes"
 
 FIELD_MANAGER: Final = "igw-operator"
-HANDOVER_MANAGER: Final = "igw-operator-handover-hpa"
 STATUS_MANAGER: Final = "igw-operator-status"
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
