@@ -107,8 +107,10 @@ def _end_to_end(provider: providers.Provider, *, keep: bool = False) -> None:
 
 def _nothing_left(provider: providers.Provider) -> None:
     if isinstance(provider, LocalNode):
-        with step("After make clean, nothing is left"):
+        with step("After a cluster, nothing is left"):
             stream([*_PYTEST, "-m", "e2e", "tests/igw_node"])
+            stream([provider.kind, "purge"])
+            stream([provider.kind, "verify-clean"])
 
 
 if __name__ == "__main__":
