@@ -154,6 +154,42 @@ def test_drain_loses_nothing(models: Path, tmp_path: Path) -> None:
         ]
 
 
+def test_listener_that_accepts_also_serves(models: Path, tmp_path: Path) -> None:
+    """From SIGTERM to the last accepted connection nobody is told to come back later."""
+    with a_server(tmp_path, models, MODEL | {"serving": {"drainSeconds": 0.5}}) as server:
+        early = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+        early.connect()
+        server.process.terminate()
+        statuses: list[int] = []
+        while not statuses or statuses[-1]:
+            statuses.append(server.predict(PNG)[0])
+        early.request("POST", "/predict", PNG, {"Content-Type": "image/png"})
+
+        assert set(statuses[:-1]) == {200}
+        assert len(statuses) > 10
+        assert early.getresponse().status == 200
+        early.close()
+
+
+def test_largest_picture_costs_memory_for_two(models: Path, tmp_path: Path) -> None:
+    """A small file of many transparent pixels does not take a small pod down."""
+    side = 6000
+    content = picture((255, 0, 0, 255), size=(side, side), mode="RGBA")
+    with a_server(tmp_path, models, MODEL | {"serving": {"workers": 1}}) as server:
+        status = Path(f"/proc/{server.process.pid}/status")
+        before = peak_bytes(status)
+        code, body = server.predict(content)
+
+        assert (code, json.loads(body)["prediction"]) == (200, "red")
+        assert peak_bytes(status) - before < 3 * 4 * side * side
+
+
+def peak_bytes(status: Path) -> int:
+    """Return the most resident memory that a process ever had."""
+    [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
+
+
 def test_sigterm_while_the_model_loads(models: Path, tmp_path: Path) -> None:
     """A pod that is deleted before it was ever ready goes at once, and cleanly."""
     package = tmp_path / "stuck"

@@ -59,7 +59,7 @@ def judge(
         generation=scene.generation,
         now=now,
     )
-    loudest = _find_loudest(conditions)
+    loudest = _find_loudest(conditions, quiet=_find_unasked(snapshot.gateway))
     server = scene.server
     status = GatewayStatus(
         observed_generation=scene.generation,
@@ -119,12 +119,23 @@ def _judge_surroundings(scene: Scene) -> dict[ConditionType, Verdict]:
     }
 
 
-def _find_loudest(conditions: tuple[Condition, ...]) -> Condition:
+def _find_unasked(gateway: Gateway | None) -> frozenset[str]:
+    """Reasons that speak of what nobody asked for: true, but no news in the REASON column.
+
+    A gateway without ``scaling`` gets the targets of all four metrics by default; that two of
+    them wait for an API that most clusters lack stays in ScalingReady.
+    """
+    if gateway is None or gateway.spec.scaling is not None:
+        return frozenset()
+    return frozenset({Reason.CUSTOM_METRICS_UNAVAILABLE})
+
+
+def _find_loudest(conditions: tuple[Condition, ...], *, quiet: frozenset[str]) -> Condition:
     by_type = {condition.type: condition for condition in conditions}
     ready = by_type[ConditionType.READY]
     if ready.status != Truth.TRUE.value:
         return ready
-    in_order = (by_type[kind] for kind in _LOUDNESS)
+    in_order = (by_type[kind] for kind in _LOUDNESS if by_type[kind].reason not in quiet)
     return next((it for it in in_order if is_trouble(it.type, it.status, it.reason)), ready)
 
 

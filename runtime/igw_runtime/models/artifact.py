@@ -90,7 +90,7 @@ def read_package(location: Path) -> ModelPackage:
         manifest = Manifest.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        path = ".".join(str(part) for part in first["loc"])
+        path = ".".join(str(part) for part in first["loc"]) or "(the file)"
         message = f"{location}/{MANIFEST_FILE}: {path}: {first['msg']}"
         raise ModelLoadFailedError(message) from error
     package = ModelPackage(location=location, manifest=manifest, labels=Labels(()), members=members)

@@ -6,6 +6,7 @@ EXIF orientation applied, transparency on white, CMYK and 16-bit greyscale broug
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Mapping
@@ -19,6 +20,16 @@ from igw_runtime.errors import TooManyPixelsError, UndecodableImageError, Unsupp
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF")
 _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+# Cameras and web tools write about ten. Each scan of a progressive JPEG costs a pass over all
+# pixels and as little as a hundred bytes: without a limit, one small file costs minutes.
+MAX_JPEG_SCANS: Final = 100
+_START_OF_SCAN: Final = b"\xff\xda"
+_END_OF_IMAGE: Final = b"\xff\xd9"
+# Within a scan 0xff is followed by 0x00 or a restart marker; any other byte ends it.
+_JPEG_MARKER: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_JPEG_FORMATS: Final = frozenset({"JPEG", "MPO"})  # MPO: a JPEG with more pictures behind it
+_STRIP_ROWS: Final = 256
+_WHITE: Final = (255, 255, 255)
 _ORIENTATION_TAG: Final = 0x0112
 _TRANSPOSE: Final[Mapping[int, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -77,19 +88,25 @@ class ImageDecoder:
         if width * height > self._max_pixels:
             message = f"the image is {width}x{height}; at most {self._max_pixels} pixels are served"
             raise TooManyPixelsError(message)
-        return OpenedImage(image=image, format=image.format or "", width=width, height=height)
+        kind = image.format or ""
+        if kind in _JPEG_FORMATS and _has_too_many_scans(content):
+            message = f"the JPEG has more than {MAX_JPEG_SCANS} scans"
+            raise UndecodableImageError(message)
+        return OpenedImage(image=image, format=kind, width=width, height=height)
 
     def decode(self, opened: OpenedImage) -> Image.Image:
-        """Decode to upright RGB."""
+        """Decode to upright RGB; the opened image is used up, its pixels are freed."""
         image = opened.image
         try:
             orientation = _read_orientation(image)
-            if self._draft_side and opened.format == "JPEG":
+            if self._draft_side and opened.format in _JPEG_FORMATS:
                 # libjpeg decodes at 1/2, 1/4 or 1/8 for free; twice the model's size loses nothing
                 # that the resize would have kept.
                 image.draft(None, (self._draft_side, self._draft_side))
             image.load()
             image = _to_rgb(image)
+            if image is not opened.image:
+                opened.image.close()
         except _DECODE_ERRORS as error:
             message = f"broken image data: {error}"
             raise UndecodableImageError(message) from error
@@ -103,6 +120,20 @@ def _explain_unidentified(content: bytes) -> UndecodableImageError | Unsupported
     return UnsupportedFormatError(f"not one of the served image formats: {', '.join(FORMATS)}")
 
 
+def _has_too_many_scans(content: bytes) -> bool:
+    if content.count(_START_OF_SCAN) <= MAX_JPEG_SCANS:
+        return False
+    # The two bytes may also stand in metadata, or in the film that a phone puts behind.
+    scans, position = 0, 2
+    while scans <= MAX_JPEG_SCANS and (found := _JPEG_MARKER.search(content, position)):
+        if found.group() == _END_OF_IMAGE:
+            break
+        scans += found.group() == _START_OF_SCAN
+        length = int.from_bytes(content[found.end() : found.end() + 2])
+        position = found.end() + max(2, length)
+    return scans > MAX_JPEG_SCANS
+
+
 def _read_orientation(image: Image.Image) -> int:
     try:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
@@ -112,11 +143,23 @@ def _read_orientation(image: Image.Image) -> int:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.float32) / 257.0
-        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
-    if image.mode in {"LA", "PA", "La", "RGBA", "RGBa"} or "transparency" in image.info:
-        layers = image.convert("RGBA")
-        white = Image.new("RGBA", layers.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, layers)
-    return image if image.mode == "RGB" else image.convert("RGB")
+    transparent = image.mode in {"LA", "PA", "La", "RGBA", "RGBa"} or "transparency" in image.info
+    if not transparent and not image.mode.startswith("I"):
+        return image if image.mode == "RGB" else image.convert("RGB")
+    # In strips: whole pictures would be held four or five times at once, and the largest that
+    # is served would cost a gigabyte.
+    flat = Image.new("RGB", image.size, _WHITE)
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(top + _STRIP_ROWS, image.height)
+        strip = image.crop((0, top, image.width, bottom))
+        if strip.mode.startswith("I"):
+            flat.paste(_to_8_bit(strip), (0, top))
+        else:
+            layer = strip.convert("RGBA")
+            flat.paste(layer, (0, top), layer)
+    return flat
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.float32) / 257.0
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8)).convert("RGB")

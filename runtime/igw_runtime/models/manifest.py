@@ -4,9 +4,9 @@ Written by `models.export`, read by `models.artifact`; the fields are documented
 docs/runtime.md because people write them by hand for models of their own.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Precision = Literal["fp32", "bf16", "int8"]
 Format = Literal["openvino", "torch"]
@@ -51,6 +51,13 @@ class Golden(_Part):
     indices: Annotated[list[int], Field(min_length=1)]
     logits: Annotated[list[float], Field(min_length=1)]
     tolerance: dict[Precision, float]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        if len(self.indices) != len(self.logits):
+            message = f"{len(self.indices)} indices, but {len(self.logits)} logits"
+            raise ValueError(message)
+        return self
 
 
 class Manifest(_Part):

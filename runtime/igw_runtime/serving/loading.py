@@ -67,6 +67,7 @@ def load_model(
     preprocessor = Preprocessor(package.manifest.preprocessing)
     golden = _read_golden(package, decoder, preprocessor)
     classes = [_warm(session, engine, package, golden) for session in sessions]
+    _check_labels(package, classes[0])
     served = _describe(model, package, engine, classes[0], memory=_read_resident_bytes() - before)
     _announce(served, workers)
     return LoadedModel(served=served, sessions=sessions, decoder=decoder, preprocessor=preprocessor)
@@ -109,6 +110,16 @@ def _warm(session: Session, engine: Engine, package: ModelPackage, golden: Tenso
         message = f"{package.location}: {problem}"
         raise GoldenCheckFailedError(message)
     return int(scores.shape[0])
+
+
+def _check_labels(package: ModelPackage, classes: int) -> None:
+    """A list that is one line off gives every answer the wrong name; nothing else would tell."""
+    if len(package.labels) != classes:
+        message = (
+            f"{package.location}: {package.manifest.labels} names {len(package.labels)} classes, "
+            f"the model has {classes}"
+        )
+        raise ModelLoadFailedError(message)
 
 
 def _describe(

@@ -28,6 +28,7 @@ RAW_TYPES: Final = frozenset({"", "application/octet-stream", "application/x-www
 FIELD_NAMES: Final = (b"file", b"image")
 _ACCEPTED: Final = "image/*, application/octet-stream, multipart/form-data, application/json"
 _GZIP: Final = 16 + zlib.MAX_WBITS
+_MAX_GZIP_MEMBERS: Final = 64  # each copies what is left: a bound on quadratic work
 
 
 def check_content_type(content_type: str, content_encoding: str) -> None:
@@ -37,6 +38,11 @@ def check_content_type(content_type: str, content_encoding: str) -> None:
     if not served and media not in {"multipart/form-data", "application/json"}:
         message = f"content type {media[:80]!r} is not served; send one of: {_ACCEPTED}"
         raise UnsupportedFormatError(message, headers={"Accept": _ACCEPTED})
+    check_content_encoding(content_encoding)
+
+
+def check_content_encoding(content_encoding: str) -> None:
+    """Refuse a compression that is not undone here."""
     if content_encoding.strip().lower() not in {"", "identity", "gzip"}:
         message = f"content encoding {content_encoding[:80]!r} is not served; send gzip or none"
         raise UnsupportedFormatError(message, headers={"Accept-Encoding": "gzip"})
@@ -65,19 +71,25 @@ def expand(payload: ImagePayload, max_bytes: int) -> bytes:
     """Undo gzip, stopping as soon as the limit is passed."""
     if payload.content_encoding.strip().lower() != "gzip":
         return payload.body
-    inflater = zlib.decompressobj(_GZIP)
-    try:
-        body = inflater.decompress(payload.body, max_bytes + 1)
-    except zlib.error as error:
-        message = f"the body is not gzip: {error}"
-        raise MalformedRequestError(message) from error
-    if len(body) > max_bytes:
-        message = f"the body decompresses to more than {max_bytes} bytes"
-        raise BodyTooLargeError(message)
-    if not inflater.eof:
-        message = "the gzip body is cut short"
+    body, rest, members = bytearray(), payload.body, 0
+    while rest and members < _MAX_GZIP_MEMBERS:
+        inflater = zlib.decompressobj(_GZIP)
+        try:
+            body += inflater.decompress(rest, max_bytes + 1 - len(body))
+        except zlib.error as error:
+            message = f"the body is not gzip: {error}"
+            raise MalformedRequestError(message) from error
+        if len(body) > max_bytes:
+            message = f"the body decompresses to more than {max_bytes} bytes"
+            raise BodyTooLargeError(message)
+        if not inflater.eof:
+            message = "the gzip body is cut short"
+            raise MalformedRequestError(message)
+        rest, members = inflater.unused_data, members + 1
+    if rest:
+        message = f"the gzip body has more than {_MAX_GZIP_MEMBERS} members"
         raise MalformedRequestError(message)
-    return body
+    return bytes(body)
 
 
 def decode_base64(text: str) -> bytes:

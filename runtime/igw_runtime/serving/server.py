@@ -12,9 +12,10 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import structlog
@@ -45,12 +46,26 @@ from igw_runtime.web.submission import Desk
 
 KEEP_ALIVE_SECONDS: Final = 75
 BACKLOG: Final = 2048
+SETTLE_SECONDS: Final = 0.25
 _FINISH_MARGIN_SECONDS: Final = 5
 _log = structlog.get_logger()
 
 
 class _HttpServer(uvicorn.Server):
     """uvicorn, minus its signal handlers: ours come first and know about draining."""
+
+    def __init__(self, config: uvicorn.Config, on_closing: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_closing = on_closing
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the listener, and serve who had come before anybody is told that it is over."""
+        for server in self.servers:
+            server.close()
+        # uvicorn closes every connection without a request, also one whose request is on its way.
+        await asyncio.sleep(SETTLE_SECONDS)
+        self._on_closing()
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -103,7 +118,6 @@ class ModelServer:
             _log.info("server_ready", port=self._settings.server.port)
             await self._stop.wait()
             await self._drain()
-        self._lifecycle.advance(State.STOPPING)
         server.should_exit = True
         await serving
         await self._finish()
@@ -143,7 +157,7 @@ class ModelServer:
         except StartupError as error:
             self._running.failure = error
         except Exception as error:  # noqa: BLE001  start-up boundary: else the pod would hang
-            _log.exception("model_load_crashed")
+            _log.error("model_load_crashed", exc_info=error)
             message = f"{type(error).__name__}: {error}"
             self._running.failure = ModelLoadFailedError(message)
         loop.call_soon_threadsafe(self._running.done.set)
@@ -212,7 +226,7 @@ class ModelServer:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(serving.timeout_seconds) + _FINISH_MARGIN_SECONDS,
         )
-        return _HttpServer(config)
+        return _HttpServer(config, partial(self._lifecycle.advance, State.STOPPING))
 
     def _build_services(self) -> Services:
         admission = Admission(self._settings.serving, self._lifecycle, self._read_load)

@@ -110,6 +110,10 @@ def configure_logs(level: str, stream: TextIO | None = None) -> LevelGate:
     logging.captureWarnings(capture=True)
     for noisy in ("uvicorn", "uvicorn.error", "opentelemetry", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # These warn of what a client sent (a broken form, a broken tracestate) and of spans that a
+    # worker still writes to when its client has left.
+    for useless in ("python_multipart", "opentelemetry.trace", "opentelemetry.sdk.trace"):
+        logging.getLogger(useless).setLevel(logging.ERROR)
     return gate
 
 

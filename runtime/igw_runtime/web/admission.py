@@ -96,7 +96,12 @@ class Admission:
 
     def reserve_slots(self, slots: int) -> None:
         """Take slots beyond a ticket's first."""
-        if self._slots + slots > self._capacity():
+        capacity = self._capacity()
+        if slots + 1 > capacity:
+            # No retry would help, and no server has failed.
+            message = f"the request holds {slots + 1} images; at most {capacity} are accepted"
+            raise MalformedRequestError(message)
+        if self._slots + slots > capacity:
             raise self._full()
         self._slots += slots
 

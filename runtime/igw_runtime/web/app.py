@@ -48,7 +48,7 @@ def build_app(services: Services) -> ASGIApp:
     router = Router(
         routes=[*_own_routes(services), *_protocol_routes(services)],
         redirect_slashes=False,
-        default=Endpoint(dict.fromkeys(METHODS, _not_found), services.metrics, problem_error),
+        default=_build_nowhere(services.metrics),
     )
     return RequestTelemetry(
         router,
@@ -91,6 +91,19 @@ def _protocol_routes(services: Services) -> list[Route]:
         Route(path, Endpoint(methods, services.metrics, oip_error))
         for path, methods in table.items()
     ]
+
+
+def _build_nowhere(metrics: Metrics) -> ASGIApp:
+    """Say that a path does not exist, in the language of those who ask below it."""
+    methods = dict.fromkeys(METHODS, _not_found)
+    own = Endpoint(methods, metrics, problem_error)
+    protocol = Endpoint(methods, metrics, oip_error)
+
+    async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+        answer = protocol if scope["path"].startswith("/v2/") else own
+        await answer(scope, receive, send)
+
+    return nowhere
 
 
 async def _not_found(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -69,7 +69,7 @@ class Endpoint:
         except RequestError as error:
             await self._refuse(error, scope, receive, send)
         except Exception as error:  # request boundary
-            _log.exception(names.EVENT_REQUEST_FAILED, error=type(error).__name__)
+            _log.error(names.EVENT_REQUEST_FAILED, error=type(error).__name__, exc_info=error)
             if exchange.status:
                 raise
             await self._refuse(InternalError("see the log"), scope, receive, send)
@@ -77,7 +77,8 @@ class Endpoint:
     def _find_handler(self, method: str) -> Handler:
         handler = self._methods.get("GET" if method == "HEAD" else method)
         if handler is None:
-            allowed = ", ".join(self._methods)
+            also = ["HEAD"] if "GET" in self._methods else []
+            allowed = ", ".join([*self._methods, *also])
             message = f"this path serves {allowed}"
             raise MethodNotAllowedError(message, headers={"Allow": allowed})
         return handler

@@ -103,7 +103,7 @@ class RequestTelemetry:
             return
         parent = self._propagator.extract(headers, context=otel_context.Context())
         span = self._tracer.start_span(
-            scope["method"],
+            _name_method(scope),
             context=parent,
             kind=SpanKind.SERVER,
             attributes=_describe(scope, headers),
@@ -156,6 +156,11 @@ def get_endpoint(scope: Scope) -> str:
     return str(route.path) if route is not None else OTHER
 
 
+def _name_method(scope: Scope) -> str:
+    """Return the method as span names have it: an invented one would make names unbounded."""
+    return scope["method"] if scope["method"] in METHODS else "HTTP"
+
+
 def _describe(scope: Scope, headers: dict[str, str]) -> dict[str, str | int]:
     server, client = scope.get("server"), scope.get("client")
     attributes: dict[str, str | int] = {
@@ -179,7 +184,7 @@ def _finish_span(span: Span, scope: Scope, exchange: Exchange, status: int, *, s
         return
     endpoint = get_endpoint(scope)
     if endpoint != OTHER:
-        span.update_name(f"{scope['method']} {endpoint}")
+        span.update_name(f"{_name_method(scope)} {endpoint}")
         span.set_attribute(names.HTTP_ROUTE, endpoint)
     span.set_attribute(names.HTTP_RESPONSE_STATUS_CODE, status)
     span.set_attribute(names.REQUEST_ID, exchange.request_id)

@@ -6,6 +6,7 @@ tensor extension is not implemented, and not advertised.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,12 @@ from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.classifier import TOP
 from igw_runtime.serving.jobs import Classification, ImagePayload
 from igw_runtime.serving.lifecycle import Lifecycle, State
-from igw_runtime.serving.payloads import decode_base64, expand, parse_json_object
+from igw_runtime.serving.payloads import (
+    check_content_encoding,
+    decode_base64,
+    expand,
+    parse_json_object,
+)
 from igw_runtime.web.exchange import encode_json, read_headers, send_json, send_response
 from igw_runtime.web.submission import Desk
 
@@ -77,7 +83,9 @@ class OpenInference:
         ticket, deadline = self._desk.admit(scope)
         with ticket:
             model = self._find_model(scope)
-            if "inference-header-content-length" in read_headers(scope):
+            headers = read_headers(scope)
+            check_content_encoding(headers.get("content-encoding", ""))
+            if "inference-header-content-length" in headers:
                 message = "the binary tensor extension is not supported; send JSON"
                 raise MalformedRequestError(message)
             payload = await self._desk.read_payload(scope, receive)
@@ -137,7 +145,7 @@ def parse_infer(body: bytes, model: ServedModel) -> InferRequest:
         message = f'send exactly one input, "{IMAGE_INPUT}" or "{TENSOR_INPUT}"'
         raise MalformedRequestError(message)
     request_id = content.get("id")
-    if request_id is not None and not isinstance(request_id, str):
+    if request_id is not None and not _is_text(request_id):
         message = "id must be a string"
         raise MalformedRequestError(message)
     parsers: Mapping[str, Parser] = {IMAGE_INPUT: _parse_images, TENSOR_INPUT: _parse_tensors}
@@ -199,16 +207,19 @@ def _parse_images(tensor: Mapping[str, Any], _model: ServedModel) -> Sequence[Im
 
 def _parse_tensors(tensor: Mapping[str, Any], model: ServedModel) -> Sequence[Tensor]:
     image = [3, model.side, model.side]
-    shape = tensor.get("shape")
+    shape: Any = tensor.get("shape")
     explained = f'"{TENSOR_INPUT}" is FP32 of shape [n, {", ".join(map(str, image))}]'
-    if tensor.get("datatype") != "FP32" or not isinstance(shape, list) or shape[1:] != image:
+    # By type, as 3.0 and True equal integers and cannot shape an array.
+    whole = isinstance(shape, list) and all(type(side) is int for side in shape)
+    if tensor.get("datatype") != "FP32" or not whole or shape[1:] != image:
         raise MalformedRequestError(explained)
     try:
-        values = np.asarray(tensor.get("data"), dtype=np.float32)
+        with np.errstate(over="ignore"):  # it becomes infinite, which is refused below
+            values = np.asarray(tensor.get("data"), dtype=np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         message = f"{explained}: {error}"
         raise MalformedRequestError(message) from error
-    if not isinstance(shape[0], int) or shape[0] < 1 or values.size != np.prod(shape):
+    if shape[0] < 1 or values.size != math.prod(shape):
         message = f"{explained}; the data has {values.size} elements, shape says {shape}"
         raise MalformedRequestError(message)
     if not np.isfinite(values).all():
@@ -221,3 +232,8 @@ def _flatten(data: object) -> list[object]:
     """Undo the one level of nesting that shape [n, 1] allows."""
     items = data if isinstance(data, list) else []
     return [leaf for item in items for leaf in (item if isinstance(item, list) else [item])]
+
+
+def _is_text(value: object) -> bool:
+    """Tell whether it is a string that can be sent back: JSON may smuggle in half a character."""
+    return isinstance(value, str) and not any("\ud800" <= letter <= "\udfff" for letter in value)

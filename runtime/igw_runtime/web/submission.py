@@ -40,7 +40,9 @@ class Desk:
         seconds = parse_timeout(headers.get("x-request-timeout-ms"), most)
         deadline = Deadline(get_exchange(scope).started + seconds)
         length = parse_content_length(headers.get("content-length"))
-        if length is None and "transfer-encoding" not in headers:
+        if "transfer-encoding" in headers:
+            length = None  # it overrides a Content-Length (RFC 9112, 6.3)
+        elif length is None:
             length = 0
         return self.admission.admit(length, deadline, self.clock()), deadline
 
@@ -89,6 +91,8 @@ class Desk:
 
     async def _wait(self, jobs: Sequence[Job[T]], deadline: Deadline, receive: Receive) -> list[T]:
         answers = asyncio.gather(*(job.future for job in jobs))
+        # Else asyncio logs an error for each wait that ends without its answer.
+        answers.add_done_callback(_retrieve)
         hangup = asyncio.create_task(receive_nothing(receive))
         waits: set[asyncio.Future[Any]] = {answers, hangup}
         try:
@@ -107,3 +111,8 @@ class Desk:
             raise ClientGoneError(message)
         message = "the answer was not ready before the deadline"
         raise DeadlineExceededError(message)
+
+
+def _retrieve(answers: asyncio.Future[Any]) -> None:
+    if not answers.cancelled():
+        answers.exception()

@@ -320,7 +320,11 @@ def test_no_rollout_is_held() -> None:
     ("snapshot", "reason"),
     [
         (a_snapshot(), Reason.SERVING),
-        (a_snapshot(capabilities=Capabilities()), Reason.CUSTOM_METRICS_UNAVAILABLE),
+        (
+            a_snapshot(capabilities=Capabilities(), scaling={"minReplicas": 3}),
+            Reason.CUSTOM_METRICS_UNAVAILABLE,
+        ),
+        (a_snapshot(capabilities=replace(FULL, custom_metrics=False)), Reason.SERVING),
         (a_snapshot(capabilities=replace(FULL, prometheus_rules=False)), "PrometheusOperatorMiss"),
         (collector_in_trouble(), Reason.IMAGE_PULL_FAILED),
         (a_snapshot(observability=without_metrics()), Reason.SERVING),
@@ -329,6 +333,7 @@ def test_no_rollout_is_held() -> None:
     ids=[
         "all is well",
         "of two troubles, scaling is the worse",
+        "targets that nobody asked for are no news",
         "nobody would be paged",
         "no spans",
         "what the owner chose is no trouble",

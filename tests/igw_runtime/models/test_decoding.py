@@ -1,4 +1,5 @@
 import io
+import tracemalloc
 import zlib
 from typing import Any
 
@@ -12,7 +13,7 @@ from igw_runtime.errors import (
     UndecodableImageError,
     UnsupportedFormatError,
 )
-from igw_runtime.models.decoding import ImageDecoder
+from igw_runtime.models.decoding import MAX_JPEG_SCANS, ImageDecoder
 from runtime_kit.colours import BLUE, GREEN, RED, picture
 
 decoder = ImageDecoder(max_pixels=1_000_000)
@@ -186,3 +187,60 @@ def test_draft_decodes_large_jpegs_smaller() -> None:
     image = drafting.decode(drafting.open(picture(RED, size=(1024, 512), kind="JPEG")))
 
     assert image.size == (128, 64)
+
+
+def progressive(extra_scans: int) -> bytes:
+    """Return a progressive JPEG that repeats its last scan."""
+    content = picture(RED, kind="JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * extra_scans + content[-2:]
+
+
+def test_jpeg_of_endless_scans_is_refused_undecoded() -> None:
+    """Each scan costs a pass over all pixels and next to no bytes: they are counted first."""
+    assert centre(decode(progressive(5)))[0] > 250
+
+    with pytest.raises(UndecodableImageError, match="scans"):
+        decoder.open(progressive(MAX_JPEG_SCANS))
+
+
+def test_what_only_looks_like_scans_is_not_counted() -> None:
+    """Metadata, and the film that a phone puts behind its photograph, may hold any bytes."""
+    noise = b"\xff\xda" * (MAX_JPEG_SCANS + 1)
+    content = picture(RED, kind="JPEG", comment=noise) + noise
+
+    assert centre(decode(content))[0] > 250
+
+
+def test_mpo_is_decoded_as_the_jpeg_it_is() -> None:
+    """Phones append pictures to their JPEGs; the first is small where the model is small."""
+    buffer = io.BytesIO()
+    first = Image.new("RGB", (256, 256), RED)
+    first.save(buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (256, 256), BLUE)])
+    image = ImageDecoder(1_000_000, draft_side=64).decode(decoder.open(buffer.getvalue()))
+
+    assert image.size == (64, 64)
+    assert centre(image)[0] > 250
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
+def test_strips_of_tall_pictures_fit_together(mode: str) -> None:
+    """Rows are flattened a few hundred at a time, and none is lost or moved."""
+    rows = np.linspace(0, 255, 600).astype(np.uint8)[:, None].repeat(3, axis=1)
+    grey = Image.fromarray(rows.astype(np.uint16) * 257 if mode == "I;16" else rows)
+    buffer = io.BytesIO()
+    (grey if mode == "I;16" else grey.convert(mode)).save(buffer, "PNG")
+
+    assert (np.asarray(decode(buffer.getvalue()))[:, :, 1] == rows).all()
+
+
+def test_deep_pictures_are_brought_to_8_bit_in_strips() -> None:
+    """No array ever holds the whole picture, or the largest ones would cost a gigabyte."""
+    big = ImageDecoder(max_pixels=10_000_000)
+    opened = big.open(picture(0, size=(1500, 1500), mode="I;16"))
+    tracemalloc.start()
+    big.decode(opened)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 1500 * 1500 * 4

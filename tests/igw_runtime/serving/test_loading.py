@@ -73,6 +73,24 @@ def test_unreadable_golden_image_is_not_served(models: Path) -> None:
         load(models)
 
 
+@pytest.mark.parametrize("names", ["red\ngreen\nblue\n", "_\nred\ngreen\nblue\ndark\n"])
+def test_labels_of_another_length_are_not_served(models: Path, names: str) -> None:
+    """A list with a line too many would give every answer the wrong name."""
+    (models / "colours" / "labels.txt").write_text(names)
+
+    with pytest.raises(ModelLoadFailedError, match=r"labels.txt names \d classes, .* has 4"):
+        load(models)
+
+
+def test_golden_answer_without_all_its_numbers_is_explained(models: Path) -> None:
+    """The message names the key of the manifest."""
+    manifest = json.loads((models / "colours" / "model.json").read_text())
+    change(models, golden=manifest["golden"] | {"logits": [1.0]})
+
+    with pytest.raises(ModelLoadFailedError, match=r"golden: .*4 indices, but 1 logits"):
+        load(models)
+
+
 def test_random_weights_are_a_warning(models: Path) -> None:
     """Nobody mistakes an untrained network for a model."""
     change(models, weights={"source": "random", "seed": 3})

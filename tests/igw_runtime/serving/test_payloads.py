@@ -42,6 +42,9 @@ FILE = 'name="upload"; filename="a.png"'
         pytest.param(b"IMAGE", "image/png", "", id="raw"),
         pytest.param(b"IMAGE", "", "", id="raw without a type"),
         pytest.param(gzip.compress(b"IMAGE"), "image/png", "gzip", id="gzip"),
+        pytest.param(
+            gzip.compress(b"IMA") + gzip.compress(b"GE"), "", "gzip", id="gzip of two members"
+        ),
         pytest.param(a_form((FILE, b"IMAGE")), FORM, "", id="form file"),
         pytest.param(
             a_form(('name="note"', b"x"), ('name="image"', b"IMAGE")), FORM, "", id="form field"
@@ -76,6 +79,15 @@ def test_image_is_found(body: bytes, content_type: str, encoding: str) -> None:
         ),
         pytest.param(
             gzip.compress(b"\0" * 10_000_000), "", "gzip", BodyTooLargeError, id="gzip bomb"
+        ),
+        pytest.param(
+            gzip.compress(b"\0" * 600) * 2, "", "gzip", BodyTooLargeError, id="gzip bomb in two"
+        ),
+        pytest.param(
+            gzip.compress(b"") * 65, "", "gzip", MalformedRequestError, id="too many gzip members"
+        ),
+        pytest.param(
+            gzip.compress(b"IMAGE") + b"junk", "", "gzip", MalformedRequestError, id="gzip and more"
         ),
         pytest.param(b"{", "application/json", "", MalformedRequestError, id="broken json"),
         pytest.param(b"[]", "application/json", "", MalformedRequestError, id="json list"),

@@ -82,6 +82,14 @@ def test_library_logs_are_json_too(log: Log) -> None:
     assert "ZeroDivisionError" in line["exception"]
 
 
+@pytest.mark.parametrize("name", ["python_multipart.multipart", "opentelemetry.trace.span"])
+def test_what_a_client_sent_is_no_warning_of_ours(log: Log, name: str) -> None:
+    """Libraries that warn of broken forms and headers would log what strangers write."""
+    logging.getLogger(name).warning("Expected boundary character 45")
+
+    assert log.lines() == []
+
+
 def test_the_same_complaint_is_made_once_a_minute() -> None:
     """A dead collector does not flood the log."""
     now = 0.0

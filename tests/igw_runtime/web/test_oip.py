@@ -90,6 +90,12 @@ async def test_tensor_is_classified_nested_or_flat(bench: Bench) -> None:
         pytest.param({"inputs": [tensor(shape=[2, 3, SIDE, SIDE])]}, id="too few elements"),
         pytest.param({"inputs": [tensor(shape=[-1, 3, SIDE, SIDE])]}, id="negative dimension"),
         pytest.param({"inputs": [tensor(shape="x")]}, id="shape is no list"),
+        pytest.param({"inputs": [tensor(shape=[1, 3.0, SIDE, SIDE])]}, id="fractional shape"),
+        pytest.param({"inputs": [tensor(shape=[True, 3, SIDE, SIDE])]}, id="boolean shape"),
+        pytest.param({"inputs": [tensor(shape=[])]}, id="empty shape"),
+        pytest.param(
+            {"inputs": [tensor(data=[1e39] * (3 * SIDE * SIDE))]}, id="too large for FP32"
+        ),
         pytest.param({"inputs": [tensor(data=["x"])]}, id="text as data"),
         pytest.param({"inputs": [tensor(data=[[1], [1, 2]])]}, id="ragged data"),
         pytest.param(
@@ -99,6 +105,7 @@ async def test_tensor_is_classified_nested_or_flat(bench: Bench) -> None:
         pytest.param({"inputs": [images(RED) | {"data": ["%"]}]}, id="not base64"),
         pytest.param({"inputs": [images(RED)], "outputs": [{"name": "x"}]}, id="unknown output"),
         pytest.param({"inputs": [images(RED)], "id": 7}, id="id is a number"),
+        pytest.param({"inputs": [images(RED)], "id": "\ud800"}, id="id is half a character"),
         pytest.param({"inputs": [images(RED)], "outputs": 7}, id="outputs is a number"),
         pytest.param({"inputs": [images(RED)], "outputs": [{"name": []}]}, id="name is a list"),
         pytest.param({"inputs": [images(RED) | {"data": nested(400)}]}, id="deeply nested images"),
@@ -127,10 +134,38 @@ async def test_bad_image_in_a_batch_fails_the_request(bench: Bench) -> None:
 async def test_batch_counts_as_its_images() -> None:
     """A batch cannot smuggle more work past the queue's limit."""
     with a_bench(max_queue=2) as bench:
-        answer = await infer(bench, {"inputs": [images(*[RED] * 4)]})
+        bench.admission.reserve_slots(1)
+        answer = await infer(bench, {"inputs": [images(*[RED] * 3)]})
 
         assert answer.status == 503
+        assert bench.admission.in_system == 1
+
+
+async def test_batch_that_never_fits_is_the_clients_mistake() -> None:
+    """A retry would not help, and no error budget is spent on it."""
+    with a_bench(max_queue=2) as bench:
+        answer = await infer(bench, {"inputs": [images(*[RED] * 4)]})
+
+        assert (answer.status, "retry-after" in answer.headers) == (400, False)
+        assert "at most 3" in answer.json()["error"]
         assert bench.admission.in_system == 0
+
+
+async def test_unknown_encoding_is_415(bench: Bench) -> None:
+    """A compression that nobody undoes is said to be one."""
+    headers = {"content-length": "2", "content-encoding": "br"}
+    answer = await bench.client.call("POST", INFER, chunks=[b"{}"], headers=headers)
+
+    assert (answer.status, list(answer.json())) == (415, ["error"])
+
+
+async def test_unknown_path_of_the_protocol_is_404_in_its_form(bench: Bench) -> None:
+    """Clients ask for optional parts of the protocol, and parse `error` then, too."""
+    answer = await bench.client.get("/v2/repository/index")
+
+    assert (answer.status, list(answer.json())) == (404, ["error"])
+    labels = {"method": "GET", "endpoint": "_other", "status": "4xx"}
+    assert bench.sample("http_requests_total", **labels) == 1
 
 
 @pytest.mark.parametrize("path", ["/v2/models/other/infer", "/v2/models/colours/versions/9/infer"])

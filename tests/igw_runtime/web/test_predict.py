@@ -1,5 +1,6 @@
 import asyncio
 import base64
+import gc
 import gzip
 import json
 import re
@@ -241,6 +242,15 @@ async def test_queued_bytes_are_bounded() -> None:
     assert answer.json()["type"].endswith("queue-full")
 
 
+async def test_chunked_body_reserves_the_limit_whatever_length_it_claims() -> None:
+    """Transfer-Encoding overrides Content-Length, also where bytes are counted."""
+    async with Busy(max_queue_bytes=len(PNG) + 100) as bench:
+        headers = {"transfer-encoding": "chunked", "content-length": "1"}
+        answer = await bench.client.call("POST", "/predict", chunks=[PNG], headers=headers)
+
+    assert answer.json()["type"].endswith("queue-full")
+
+
 async def test_deadline_that_the_queue_cannot_meet_is_refused_at_once() -> None:
     """Waiting in vain helps nobody."""
     async with Busy() as bench:
@@ -259,6 +269,18 @@ async def test_late_answer_is_a_timeout() -> None:
         assert answer.status == 504
         assert requests(bench, "5xx") == 1
         assert bench.admission.in_system == 1
+
+
+async def test_wait_that_ends_early_leaves_no_loose_future() -> None:
+    """Each request that timed out would be an error in the log, traceback and all."""
+    complaints: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, what: complaints.append(what))
+    async with Busy() as bench:
+        await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "30"})
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert complaints == []
 
 
 async def test_hang_up_abandons_the_work() -> None:
@@ -297,8 +319,10 @@ async def test_other_methods_and_paths_are_problems(bench: Bench) -> None:
     """Wrong doors answer in the same language, and never as a label of their own."""
     wrong_method = await bench.client.get("/predict")
     wrong_path = await bench.client.get("/predict/../secret")
+    probe = await bench.client.post("/health", b"")
 
     assert (wrong_method.status, wrong_method.headers["allow"]) == (405, "POST")
+    assert (probe.status, probe.headers["allow"]) == (405, "GET, HEAD")
     assert wrong_path.status == 404
     labels = {"method": "GET", "status": "4xx"}
     assert bench.sample("http_requests_total", endpoint="_other", **labels) == 1

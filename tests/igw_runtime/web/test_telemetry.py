@@ -154,6 +154,29 @@ async def test_refusal_is_in_the_completed_event(bench: Bench, log: io.StringIO)
     assert lines(log)[-1]["status"] == 400
 
 
+async def test_bug_is_logged_with_its_traceback(
+    bench: Bench, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer says nothing of it, so the log has to say all."""
+    monkeypatch.setattr("igw_runtime.web.predict.check_content_type", lambda *_: 1 // 0)
+    answer = await bench.client.post("/predict", PNG)
+
+    [event] = [line for line in lines(log) if line["message"] == "request_failed"]
+    assert answer.status == 500
+    assert "ZeroDivisionError" not in answer.body.decode()
+    assert "Traceback" in event["exception"]
+    assert event["exception"].endswith("ZeroDivisionError: integer division or modulo by zero")
+
+
+async def test_invented_method_names_neither_label_nor_span(bench: Bench) -> None:
+    """What a client may choose freely is never a name."""
+    await bench.client.call("BREW", "/predict")
+
+    assert bench.span_tree() == [("HTTP /predict", [])]
+    labels = {"method": "_other", "endpoint": "/predict", "status": "4xx"}
+    assert bench.sample("http_requests_total", **labels) == 1
+
+
 async def test_seed_metrics_count_a_prediction(bench: Bench) -> None:
     """One request moves every metric once."""
     await bench.client.post("/predict", PNG)
