@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from igw_operator import kinds
 from igw_operator.errors import ApiError
 
 Manifest = dict[str, Any]
+_COLLECTIONS = {resource.plural for resource in kinds.WATCHED}
 
 
 class FakeClock:
@@ -85,6 +87,8 @@ class FakeApi:
         return [request for request in self.requests if request.method != "GET"]
 
     def _find(self, path: str) -> Manifest:
+        if path.rpartition("/")[2] in _COLLECTIONS:
+            return {"items": [it for key, it in self.objects.items() if key.startswith(f"{path}/")]}
         if path not in self.objects:
             message = f"{path} not found"
             raise ApiError(message, status=404, reason="NotFound")

@@ -29,6 +29,10 @@ class SpecError(IgwError):
         self.errors = tuple(errors)
 
 
+class AmbiguousDefaultError(SpecError):
+    """Several runtimes are marked as default, and the resource names none."""
+
+
 class ApiError(IgwError):
     """The API server answered with a failure.
 
@@ -53,6 +57,26 @@ class ApiError(IgwError):
     def is_final(self) -> bool:
         """True where the same request can only fail again until somebody changes something."""
         return self.status in {400, 403, 405, 413, 415, 422}
+
+    @property
+    def is_namespace_going(self) -> bool:
+        """True where the namespace is being deleted, or is gone: nothing can be made there."""
+        if self.status == 403:  # noqa: PLR2004
+            return "being terminated" in str(self)
+        return self.status == 404 and str(self).startswith("namespaces ")  # noqa: PLR2004
+
+
+class PredecessorError(ApiError):
+    """A child still belongs to a deleted gateway of the same name; it is about to be collected."""
+
+
+class RivalAutoscalerError(ApiError):
+    """Somebody's autoscaler sets the replicas that the spec fixes; the number was left to it."""
+
+    @property
+    def is_final(self) -> bool:
+        """True: one of the two has to go, and people decide which."""
+        return True
 
 
 class OwnedByOtherError(IgwError):

@@ -50,6 +50,7 @@ _ANEW_SECONDS: Final = 2.0
 _SIGNALS_SECONDS: Final = 0.5
 _BEGIN_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LAG_SECONDS: Final = 0.5
 _MOST_LAG_SECONDS: Final = 10.0
 _MOST_QUEUE_SECONDS: Final = 600.0
@@ -133,7 +134,7 @@ class Operator:
         """Work until a signal comes, or something fails for good."""
         async with asyncio.TaskGroup() as group:
             background = [group.create_task(lease.keep(), name="lease")] if lease else []
-            await self.capabilities.refresh()
+            await self.capabilities.prime()
             await self.resync.prime()
             self.intake.enqueue_all()
             _log.info("Listed everything", objects=self.cache.count())
@@ -231,7 +232,7 @@ class Operator:
 
 
 def _take_signals(stop: asyncio.Event) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
@@ -244,6 +245,19 @@ async def run_operator(
         ConnectionUnknownError: there is no cluster to connect to.
         LeaseLostError: another operator is active now.
     """
+    # Process 1 of a container ignores signals that it does not handle: one that waits for the
+    # lease, or for its first LISTs, would have to be killed. Later kopf takes them.
+    task = asyncio.current_task()
+    if task is not None:
+        for number in _SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    try:
+        await _run(settings, kubeconfig, surroundings)
+    except asyncio.CancelledError:
+        _log.info("Stopped before it was at work")
+
+
+async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroundings) -> None:
     connection = await find_connection(kubeconfig, surroundings.environment, surroundings.clock)
     disable_created_metrics()  # type: ignore[no-untyped-call]
     metrics = Metrics()

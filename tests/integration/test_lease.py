@@ -31,6 +31,21 @@ def test_the_second_operator_waits_and_takes_over(
         operator.start()
 
 
+def test_one_that_waits_ends_at_once(
+    place: Place, plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
+) -> None:
+    """As process 1 of a container it has to handle SIGTERM itself, before kopf does."""
+    del operator  # it holds the lease
+    first = holder(place)
+    second = OperatorProcess(plane, tmp_path)
+    second.start(wait=False)
+    wait_for(lambda: "Waiting for the lease" in second.log.read_text(), "it to wait")
+    assert second.stop() == 0
+    assert "Stopped before it was at work" in second.log.read_text()
+    assert second.errors() == []
+    assert holder(place) == first
+
+
 def holder(place: Place) -> str:
     """Who holds the lease."""
     lease = place.cluster.request("GET", LEASE.path("igw-system", "igw-operator"))

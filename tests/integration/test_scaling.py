@@ -101,6 +101,32 @@ def test_a_fixed_number_is_held(place: Place) -> None:
     wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 2, "two replicas")
 
 
+def test_somebodys_autoscaler_is_not_fought(place: Place) -> None:
+    """It wants three where one is fixed: the number stays with it, and a condition names it."""
+    place.make(replicas=1)
+    reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "photos"}
+    rival = {
+        "apiVersion": kinds.AUTOSCALER.api_version,
+        "kind": kinds.AUTOSCALER.kind,
+        "metadata": {"name": "mine", "namespace": place.namespace},
+        "spec": {"scaleTargetRef": reference, "minReplicas": 3, "maxReplicas": 5},
+    }
+    with watching_replicas(place.cluster, place.namespace) as seen:
+        place.cluster.apply(rival)
+        wait_for(lambda: place.condition("Stalled"), "the rival to be named", timeout_seconds=30)
+        place.apply(replicas=2, serving={"maxBatch": 4})
+        place.settle()
+        time.sleep(6)  # longer than the autoscaler's period
+    assert seen == [1, 3]
+    for kind, status in (("Stalled", "True"), ("ScalingReady", "False")):
+        condition = place.condition(kind)
+        assert (condition["status"], condition["reason"]) == (status, "AutoscalerLeftOver")
+        assert "HorizontalPodAutoscaler mine sets the replicas" in condition["message"]
+    place.cluster.delete("HorizontalPodAutoscaler", place.namespace, "mine")
+    place.apply(replicas=4)
+    wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 4, "four replicas")
+
+
 def test_the_metric_of_desired_replicas_follows(place: Place, operator: OperatorProcess) -> None:
     """SLO rules ask it how many pods there should be."""
     place.make()

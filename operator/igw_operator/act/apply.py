@@ -16,17 +16,25 @@ import structlog
 from igw_operator import conventions
 from igw_operator.act.api import APPLY_PATCH, MERGE_PATCH, Api, Remember
 from igw_operator.act.handover import (
+    REPLICAS_PATH,
+    find_rival,
     first_replicas,
     is_left_to_autoscaler,
     kept_replicas,
     with_replicas,
+    without_replicas,
 )
 from igw_operator.act.ownership import take_over
 from igw_operator.api.objects import Gateway, Manifest
-from igw_operator.errors import ApiError, OwnedByOtherError
-from igw_operator.kinds import Resource, child_resource
+from igw_operator.errors import (
+    ApiError,
+    OwnedByOtherError,
+    PredecessorError,
+    RivalAutoscalerError,
+)
+from igw_operator.kinds import AUTOSCALER, Resource, child_resource
 from igw_operator.metrics import Metrics
-from igw_operator.plan.diff import Diff, diff, is_foreign, stamp
+from igw_operator.plan.diff import Diff, Reason, diff, is_foreign, is_left_behind, stamp
 
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
@@ -65,6 +73,8 @@ class Applier:
 
         Raises:
             OwnedByOtherError: an object of that name belongs to somebody else.
+            PredecessorError: it belongs to a deleted gateway of this name, and goes soon.
+            RivalAutoscalerError: all but the replicas was applied.
             ApiError: the API server refused, or did not answer.
         """
         resource = child_resource(manifest)
@@ -72,6 +82,11 @@ class Applier:
         if live is None:
             # The watch sees labelled objects only, and may be behind.
             live = await self._fetch(resource, desired)
+            if live is not None and not is_foreign(live, owner.uid):
+                # Or a kind that may not be listed would look absent to the judgement.
+                self._remember(resource, live)
+        if live is not None and is_left_behind(live, owner):
+            raise _left_behind(resource, live)
         if live is not None and is_foreign(live, owner.uid):
             raise _foreign(resource, live)
         difference = diff(desired, live, owner.uid)
@@ -81,6 +96,11 @@ class Applier:
         if live is None:
             # Without force: should somebody's object of that name appear right now, we lose.
             await self._patch(resource, with_replicas(desired, least), difference, force=False)
+        elif REPLICAS_PATH in difference.paths and (rival := await self._find_rival(desired)):
+            # Each would undo the other, and pods would start and stop for ever.
+            if set(difference.paths) != {REPLICAS_PATH} or difference.reason is Reason.SPEC:
+                await self._update(resource, without_replicas(desired), live, difference, None)
+            raise _rivalry(desired, rival)
         else:
             await self._update(resource, desired, live, difference, least)
         return Applied(kind=resource.kind, name=desired["metadata"]["name"], diff=difference)
@@ -105,6 +125,11 @@ class Applier:
                     raise
             else:
                 return
+
+    async def _find_rival(self, desired: Mapping[str, Any]) -> Manifest | None:
+        """Ask for every autoscaler of the namespace: those of others are not watched."""
+        answer = await self._api.request("GET", AUTOSCALER.path(desired["metadata"]["namespace"]))
+        return find_rival(desired, answer.get("items") or ())
 
     async def _keep_replicas(
         self, resource: Resource, body: Manifest, least: int | None
@@ -184,6 +209,24 @@ def _pinned(desired: Manifest, live: Mapping[str, Any]) -> Manifest:
     """A copy that only fits the object that was judged: another uid is a conflict."""
     uid = live["metadata"]["uid"]
     return {**desired, "metadata": {**desired["metadata"], "uid": uid}}
+
+
+def _rivalry(desired: Mapping[str, Any], rival: Mapping[str, Any]) -> RivalAutoscalerError:
+    name = desired["metadata"]["name"]
+    message = (
+        f"HorizontalPodAutoscaler {rival['metadata']['name']} sets the replicas of Deployment "
+        f"{name}, which spec.replicas fixes; delete it, or say spec.scaling instead"
+    )
+    return RivalAutoscalerError(message, status=_CONFLICT, reason="Conflict")
+
+
+def _left_behind(resource: Resource, live: Mapping[str, Any]) -> PredecessorError:
+    name = live["metadata"]["name"]
+    message = (
+        f"{resource.kind} {name} is of a deleted gateway of the same name, and waits for the "
+        "garbage collector; a new one follows"
+    )
+    return PredecessorError(message, status=_CONFLICT, reason="Conflict")
 
 
 def _foreign(resource: Resource, live: Mapping[str, Any]) -> OwnedByOtherError:

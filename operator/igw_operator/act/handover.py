@@ -6,16 +6,19 @@ and stop applying falls back to its default, 1
 So we go on applying the live number for as long as we alone own the field, pinned to the
 version that it was read from. The autoscaler takes the field over with its first change, and
 from then on we leave it out. On the way back the fixed number is applied by force, after the
-autoscaler is gone.
+autoscaler is gone. While one stays (it may not be deleted, or it is somebody else's), the
+number is left to it and reported: two writers would start and stop pods for ever.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import Manifest
+
+REPLICAS_PATH: Final = "spec.replicas"
 
 
 def is_left_to_autoscaler(desired: Mapping[str, Any]) -> bool:
@@ -59,3 +62,21 @@ def with_replicas(desired: Manifest, replicas: int | None) -> Manifest:
     if replicas is None:
         return desired
     return {**desired, "spec": {**desired["spec"], "replicas": replicas}}
+
+
+def without_replicas(deployment: Manifest) -> Manifest:
+    """A copy that leaves the replicas to somebody else."""
+    spec = {key: value for key, value in deployment["spec"].items() if key != "replicas"}
+    return {**deployment, "spec": spec}
+
+
+def find_rival(
+    deployment: Mapping[str, Any], autoscalers: Iterable[Mapping[str, Any]]
+) -> Manifest | None:
+    """The autoscaler that sets the replicas of this Deployment, if one does."""
+    target = (kinds.DEPLOYMENT.kind, deployment["metadata"]["name"])
+    for autoscaler in autoscalers:
+        reference = autoscaler["spec"]["scaleTargetRef"]
+        if (reference["kind"], reference["name"]) == target:
+            return dict(autoscaler)
+    return None

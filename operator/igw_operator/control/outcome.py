@@ -48,8 +48,6 @@ def choose_outcome(
 ) -> Outcome:
     """The outcome of a reconcile that ended with this status and these failures."""
     errors = [failure.error for failure in failures]
-    if any(_is_ending(error) for error in errors):
-        return Outcome()
     retriable = [failure.error for failure in failures if not _is_final(failure)]
     if retriable:
         asked = [error.retry_after_seconds or 0.0 for error in retriable]
@@ -71,11 +69,6 @@ def outcome_of(error: ApiError) -> Outcome:
 
 def _is_final(failure: ApplyFailure) -> bool:
     return failure.foreign or failure.error.is_final
-
-
-def _is_ending(error: ApiError) -> bool:
-    """Whether the namespace is going, and the gateway with it."""
-    return error.status == 403 and "being terminated" in str(error)  # noqa: PLR2004
 
 
 def _choose_pause(ready: Mapping[str, Any], now: datetime) -> float:

@@ -18,11 +18,19 @@ import structlog
 from igw_operator import kinds
 from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.events import EventRecorder
+from igw_operator.act.handover import without_replicas
 from igw_operator.act.prune import Pruner, find_unwanted
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.control.outcome import Outcome, choose_outcome
-from igw_operator.errors import ApiError, IgwError, OwnedByOtherError, SpecError
+from igw_operator.errors import (
+    ApiError,
+    IgwError,
+    OwnedByOtherError,
+    PredecessorError,
+    RivalAutoscalerError,
+    SpecError,
+)
 from igw_operator.judge.events import EventDraft, transitions
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.status import judge
@@ -47,6 +55,8 @@ class _Pass:
     observation: Observation
     desired: list[Manifest] = field(default_factory=list)
     failures: list[ApplyFailure] = field(default_factory=list)
+    is_over: bool = False
+    """The namespace is being deleted, and the gateway with it."""
 
 
 class Reconciler:
@@ -96,6 +106,8 @@ class Reconciler:
             run.failures.append(_as_crash(key, error))
             await self._report(key, run)
             raise
+        if run.is_over:
+            return Outcome()  # its DELETED event comes; a report would only cry wolf
         status = await self._report(key, run)
         return choose_outcome(status, run.failures, self._now())
 
@@ -121,9 +133,10 @@ class Reconciler:
         ]
         # An autoscaler goes before its Deployment gets a fixed number, or the two would fight.
         first = [child for child in unwanted if child["kind"] == kinds.AUTOSCALER.kind]
-        await self._prune(first, run)
+        await self._prune(key, first, run)
         await self._apply(gateway, live, run)
-        await self._prune([child for child in unwanted if child not in first], run)
+        if not run.is_over:
+            await self._prune(key, [child for child in unwanted if child not in first], run)
 
     def _build(self, gateway: Gateway, runtime: Runtime) -> list[Manifest]:
         return build_children(
@@ -138,23 +151,32 @@ class Reconciler:
     async def _apply(
         self, gateway: Gateway, live: Mapping[tuple[str, str], Manifest], run: _Pass
     ) -> None:
+        blocked = _find_blocked(run)
         for child in run.desired:
             kind, name = child["kind"], child["metadata"]["name"]
+            manifest = child
+            if blocked is not None and (kind, name) == (blocked.kind, blocked.name):
+                manifest = without_replicas(child)
+                run.failures.append(blocked)
             try:
                 applied = await self._applier.apply(
-                    child, live.get((kind, name)), owner=gateway, siblings=run.desired
+                    manifest, live.get((kind, name)), owner=gateway, siblings=run.desired
                 )
             except (ApiError, OwnedByOtherError) as error:
-                run.failures.append(_as_failure(kind, name, error))
+                if isinstance(error, ApiError) and error.is_namespace_going:
+                    run.is_over = True
+                    return
+                run.failures.append(_as_failure(gateway.key, kind, name, error))
             else:
                 self._tell_drift(run.observation.manifest, applied)
 
-    async def _prune(self, unwanted: Sequence[Manifest], run: _Pass) -> None:
+    async def _prune(self, key: ObjectKey, unwanted: Sequence[Manifest], run: _Pass) -> None:
         for child in unwanted:
+            kind, name = child["kind"], child["metadata"]["name"]
             try:
                 await self._pruner.delete(child)
             except ApiError as error:
-                run.failures.append(_as_failure(child["kind"], child["metadata"]["name"], error))
+                run.failures.append(_as_failure(key, kind, name, error))
 
     def _tell_drift(self, manifest: Manifest, applied: Applied | None) -> None:
         if applied is None or applied.diff.reason is not Reason.DRIFT:
@@ -197,9 +219,29 @@ def _as_crash(key: ObjectKey, error: Exception) -> ApplyFailure:
     return ApplyFailure(kind=kinds.GATEWAY.kind, name=key.name, error=internal)
 
 
-def _as_failure(kind: str, name: str, error: IgwError) -> ApplyFailure:
+def _find_blocked(run: _Pass) -> ApplyFailure | None:
+    """The Deployment that may not get its fixed number: an autoscaler that acts on it stays.
+
+    The two would set it in turns, and start and stop pods each time. All but the number is
+    applied.
+    """
+    left = next((it for it in run.failures if it.kind == kinds.AUTOSCALER.kind), None)
+    if left is None:
+        return None
+    error = ApiError(
+        f"spec.replicas waits until {left.kind} {left.name} is gone: {left.error}",
+        status=left.error.status,
+        reason=left.error.reason,
+        retry_after_seconds=left.error.retry_after_seconds,
+    )
+    return ApplyFailure(kind=kinds.DEPLOYMENT.kind, name=left.name, error=error)
+
+
+def _as_failure(key: ObjectKey, kind: str, name: str, error: IgwError) -> ApplyFailure:
+    if isinstance(error, PredecessorError | RivalAutoscalerError):
+        return ApplyFailure(kind=kind, name=name, error=error)
     if isinstance(error, ApiError):
-        _log.warning("Could not write", kind=kind, name=name, error=str(error))
+        _log.warning("Could not write", key=str(key), kind=kind, name=name, error=str(error))
         return ApplyFailure(kind=kind, name=name, error=error)
     refused = ApiError(str(error), status=_CONFLICT, reason="OwnedByOther")
     return ApplyFailure(kind=kind, name=name, error=refused, foreign=True)

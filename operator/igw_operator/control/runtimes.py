@@ -14,7 +14,7 @@ from igw_operator import kinds
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import Manifest, ObjectKey, is_default_runtime, parse_runtime
 from igw_operator.control.outcome import Outcome
-from igw_operator.errors import FieldError, SpecError
+from igw_operator.errors import SpecError
 from igw_operator.judge.runtime import judge_runtime
 from igw_operator.world.cache import Cache
 
@@ -39,23 +39,32 @@ class RuntimeReconciler:
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             return Outcome()
         gateways = self._cache.gateways_on(key.name, is_default=is_default_runtime(manifest))
-        error = check_runtime(manifest, self._cache.all(kinds.RUNTIME))
-        status = judge_runtime(manifest, error, len(gateways), manifest.get("status"), self._now())
+        status = judge_runtime(
+            manifest,
+            _check_spec(manifest),
+            len(gateways),
+            manifest.get("status"),
+            self._now(),
+            other_defaults=find_other_defaults(manifest, self._cache.all(kinds.RUNTIME)),
+        )
         await self._statuses.write(kinds.RUNTIME, manifest, status)
         return Outcome()
 
 
-def check_runtime(manifest: Manifest, runtimes: Sequence[Mapping[str, Any]]) -> SpecError | None:
+def find_other_defaults(
+    manifest: Manifest, runtimes: Sequence[Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """The further runtimes that are marked as default, where this one is."""
+    if not is_default_runtime(manifest):
+        return ()
+    names = {it["metadata"]["name"] for it in runtimes if is_default_runtime(it)}
+    return tuple(sorted(names - {manifest["metadata"]["name"]}))
+
+
+def _check_spec(manifest: Manifest) -> SpecError | None:
     """What keeps gateways from using a runtime, if anything does."""
     try:
         parse_runtime(manifest)
     except SpecError as error:
         return error
-    defaults = sorted(it["metadata"]["name"] for it in runtimes if is_default_runtime(it))
-    if not is_default_runtime(manifest) or len(defaults) == 1:
-        return None
-    message = (
-        f"{', '.join(defaults)} are all marked as default: gateways without runtimeRef "
-        "are refused until only one is"
-    )
-    return SpecError([FieldError("metadata.annotations", message)])
+    return None

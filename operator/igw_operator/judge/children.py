@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from igw_operator.errors import PredecessorError, RivalAutoscalerError
 from igw_operator.judge import prose
 from igw_operator.judge.finding import Finding
 from igw_operator.judge.reasons import Reason
@@ -17,10 +18,12 @@ from igw_operator.judge.snapshot import ApplyFailure
 _FORBIDDEN: Final = 403
 _RANK: Final = (
     Reason.FOREIGN_OBJECT,
+    Reason.AUTOSCALER_LEFT_OVER,
     Reason.APPLY_FORBIDDEN,
     Reason.QUOTA_EXCEEDED,
     Reason.APPLY_REJECTED,
     Reason.APPLY_FAILED,
+    Reason.APPLYING,
 )
 _USER = re.compile(r'User "([^"]+)" cannot')
 
@@ -38,10 +41,11 @@ def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
         return None
     worst = failures[0]
     reason, message = _reason(worst), prose.tidy(str(worst.error))
+    # The message about an object that is not ours names it already.
+    is_named = worst.foreign or isinstance(worst.error, PredecessorError | RivalAutoscalerError)
     return Finding(
         reason=reason,
-        # The message about a foreign object names it already.
-        text=message if worst.foreign else f"{worst.kind} {worst.name} was refused: {message}",
+        text=message if is_named else f"{worst.kind} {worst.name} was refused: {message}",
         command=_command(reason, worst, scene.namespace),
     )
 
@@ -49,6 +53,10 @@ def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
 def _reason(failure: ApplyFailure) -> Reason:
     if failure.foreign:
         return Reason.FOREIGN_OBJECT
+    if isinstance(failure.error, PredecessorError):
+        return Reason.APPLYING  # the collector's DELETED event brings us back
+    if isinstance(failure.error, RivalAutoscalerError):
+        return Reason.AUTOSCALER_LEFT_OVER
     if "exceeded quota" in str(failure.error):
         return Reason.QUOTA_EXCEEDED
     if failure.error.status == _FORBIDDEN:
@@ -57,6 +65,8 @@ def _reason(failure: ApplyFailure) -> Reason:
 
 
 def _command(reason: Reason, failure: ApplyFailure, namespace: str) -> str:
+    if reason is Reason.AUTOSCALER_LEFT_OVER:
+        return f"kubectl get hpa -n {namespace}"
     user = _USER.search(str(failure.error))
     if reason is Reason.APPLY_FORBIDDEN and user is not None:
         return f"kubectl auth can-i --list -n {namespace} --as={user[1]}"

@@ -141,6 +141,7 @@ STALLED: Final = frozenset(
     {
         Reason.INVALID_SPEC,
         Reason.RUNTIME_NOT_FOUND,
+        Reason.AMBIGUOUS_DEFAULT,
         Reason.INVALID_RUNTIME,
         Reason.FOREIGN_OBJECT,
         Reason.APPLY_FORBIDDEN,
@@ -148,6 +149,7 @@ STALLED: Final = frozenset(
         Reason.INVALID_SETTINGS,
         Reason.MODEL_NOT_FOUND,
         Reason.MODEL_DIGEST_MISMATCH,
+        Reason.AUTOSCALER_LEFT_OVER,
         Reason.AUTOSCALER_OFF,
         Reason.ROLLOUT_PAUSED,
         Reason.PROGRESS_DEADLINE_EXCEEDED,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from igw_operator.errors import SpecError
+from igw_operator.errors import AmbiguousDefaultError, SpecError
 from igw_operator.judge.children import check_children
 from igw_operator.judge.diagnosis import diagnose
 from igw_operator.judge.finding import Finding, Policy, Truth, Verdict, first_finding
@@ -20,6 +20,12 @@ from igw_operator.judge.reasons import SEVERITY, STALLED, Reason
 from igw_operator.judge.scene import Concern, Scene
 from igw_operator.judge.workload import Workload
 from igw_operator.plan.hpa import choose_scaling
+
+_ABOUT_RUNTIME: Final = {
+    Reason.RUNTIME_NOT_FOUND,
+    Reason.AMBIGUOUS_DEFAULT,
+    Reason.INVALID_RUNTIME,
+}
 
 
 def judge_ready(scene: Scene) -> Verdict:
@@ -71,7 +77,7 @@ def _check_spec(scene: Scene) -> Finding | None:
     snapshot, error = scene.snapshot, scene.snapshot.spec_error
     if error is not None:
         reason = _reason_of_spec(error, is_parsed=snapshot.gateway is not None)
-        about_runtime = reason in {Reason.RUNTIME_NOT_FOUND, Reason.INVALID_RUNTIME}
+        about_runtime = reason in _ABOUT_RUNTIME
         edit = f"kubectl edit igw {scene.name} -n {scene.namespace}"
         return Finding(
             reason=reason,
@@ -89,6 +95,8 @@ def _check_spec(scene: Scene) -> Finding | None:
 
 def _reason_of_spec(error: SpecError, *, is_parsed: bool) -> Reason:
     path = error.errors[0].path
+    if isinstance(error, AmbiguousDefaultError):
+        return Reason.AMBIGUOUS_DEFAULT
     if is_parsed and path.startswith("spec.runtimeRef"):
         invalid = isinstance(error.__cause__, SpecError)
         return Reason.INVALID_RUNTIME if invalid else Reason.RUNTIME_NOT_FOUND

@@ -13,6 +13,7 @@ from typing import Final
 
 from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.errors import RivalAutoscalerError
 from igw_operator.judge import prose
 from igw_operator.judge.children import check_children
 from igw_operator.judge.diagnosis import diagnose
@@ -49,6 +50,10 @@ def judge_scaling(scene: Scene, gateway: Gateway) -> Verdict:
         if live is not None:
             text = f"HorizontalPodAutoscaler {name} is still there, though replicas is fixed"
             return _verdict(Truth.FALSE, Reason.AUTOSCALER_LEFT_OVER, text, look)
+        rival = _find_rivalry(scene)
+        if rival is not None:
+            look = f"kubectl get hpa -n {scene.namespace}"
+            return _verdict(Truth.FALSE, Reason.AUTOSCALER_LEFT_OVER, str(rival), look)
         text = f"spec.replicas fixes {prose.counted(gateway.spec.replicas or 0, 'replica')}"
         return _verdict(Truth.TRUE, Reason.FIXED_REPLICAS, text)
     if live is None:
@@ -56,6 +61,11 @@ def judge_scaling(scene: Scene, gateway: Gateway) -> Verdict:
         return _verdict(Truth.FALSE, Reason.AUTOSCALER_MISSING, text, look)
     verdict = _judge_autoscaler(scene, live)
     return replace(verdict, finding=replace(verdict.finding, command=look))
+
+
+def _find_rivalry(scene: Scene) -> RivalAutoscalerError | None:
+    errors = (failure.error for failure in scene.failures_of(Concern.SERVING))
+    return next((it for it in errors if isinstance(it, RivalAutoscalerError)), None)
 
 
 def _judge_autoscaler(scene: Scene, live: Manifest) -> Verdict:

@@ -86,6 +86,21 @@ def is_foreign(live: Manifest, owner_uid: str) -> bool:
     return not (marked and _read_hash(live))
 
 
+def is_left_behind(live: Manifest, owner: Gateway) -> bool:
+    """Whether an object belongs to a deleted gateway that had this one's name.
+
+    No two gateways of one name exist at a time, so the garbage collector is about to take it.
+    """
+    controller = _find_controller(live)
+    return (
+        controller is not None
+        and controller.get("kind") == conventions.GATEWAY_KIND
+        and str(controller.get("apiVersion", "")).startswith(f"{conventions.GROUP}/")
+        and controller.get("name") == owner.name
+        and controller.get("uid") != owner.uid
+    )
+
+
 def _build_standard_labels(owner: Gateway) -> dict[str, str]:
     return {
         conventions.LABEL_PART_OF: conventions.PART_OF,

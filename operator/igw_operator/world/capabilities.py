@@ -23,6 +23,8 @@ _MONITORING: Final = "/apis/monitoring.coreos.com/v1"
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"
 _NOT_SERVED: Final = 404
 _SETTLE_SECONDS: Final = 1.0
+_RETRY_SECONDS: Final = 2.0
+_ATTEMPTS: Final = 10
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +50,7 @@ class CapabilityWatch:
         self._interval_seconds = interval_seconds
         self._on_change = on_change
         self._hint = asyncio.Event()
+        self._is_sure = False
 
     def hint(self) -> None:
         """Ask again soon: a CRD has changed."""
@@ -61,10 +64,25 @@ class CapabilityWatch:
         }
         return served.get(resource, True)
 
+    async def prime(self) -> None:
+        """Ask until each API's answer is yes or no.
+
+        Else a server that stumbles as we start would have autoscalers written without their
+        custom metrics, and every gateway say that there is no Prometheus Operator. The wait
+        ends, because an aggregated API may be broken for long.
+        """
+        for _ in range(_ATTEMPTS):
+            await self.refresh()
+            if self._is_sure:
+                return
+            await asyncio.sleep(_RETRY_SECONDS)
+        _log.warning("Could not learn which optional APIs there are")
+
     async def refresh(self) -> bool:
         """Ask the API server; say whether anything changed."""
         monitoring = await self._ask(_MONITORING)
         custom_metrics = await self._ask(_CUSTOM_METRICS)
+        self._is_sure = monitoring is not None and custom_metrics is not None
         before = self.current
         if monitoring is not None:
             monitors = kinds.SERVICE_MONITOR.plural in monitoring.plurals

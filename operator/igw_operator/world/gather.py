@@ -20,7 +20,7 @@ from igw_operator.api.objects import (
     parse_gateway,
     parse_runtime,
 )
-from igw_operator.errors import FieldError, SpecError
+from igw_operator.errors import AmbiguousDefaultError, FieldError, SpecError
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.plan.inputs import Capabilities
 from igw_operator.world.cache import Cache
@@ -131,7 +131,7 @@ def resolve_runtime(gateway: Gateway, runtimes: Sequence[Mapping[str, Any]]) -> 
     if len(defaults) > 1:
         several = ", ".join(sorted(it["metadata"]["name"] for it in defaults))
         message = f"is required: several InferenceRuntimes are {mark}: {several}"
-        raise _error(_RUNTIME_FIELD, message)
+        raise AmbiguousDefaultError([FieldError(_RUNTIME_FIELD, message)])
     return _parse(defaults[0])
 
 

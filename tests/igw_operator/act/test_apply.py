@@ -58,20 +58,27 @@ async def test_a_missing_child_is_looked_for_and_made(
     assert remembered == [api.objects[PATH]]
 
 
-async def test_what_the_cache_missed_is_not_written_again(applier: Applier, api: FakeApi) -> None:
-    """The cache is behind; the look shows that all is done."""
+async def test_what_the_cache_missed_is_not_written_again(
+    applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
+) -> None:
+    """The cache is behind, or may not list; the look shows that all is done, and is remembered."""
     await apply(applier, None)
     api.requests.clear()
+    remembered.clear()
     assert await apply(applier, None) is None
     assert api.writes() == []
+    assert remembered == [api.objects[PATH]]
 
 
-async def test_an_object_of_somebody_else_is_not_touched(applier: Applier, api: FakeApi) -> None:
+async def test_an_object_of_somebody_else_is_not_touched(
+    applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
+) -> None:
     """Found by the look before the creation."""
     api.put(PATH, {"metadata": {"name": "photos", "namespace": "demo"}, "spec": {}})
     with pytest.raises(OwnedByOtherError, match="not ours"):
         await apply(applier, None)
     assert api.writes() == []
+    assert remembered == []
 
 
 async def test_an_update_fits_only_the_object_that_was_judged(

@@ -57,13 +57,6 @@ def test_a_final_failure_is_tried_seldom(refused: ApplyFailure) -> None:
     assert outcome == Outcome(result=Result.REFUSED, again_seconds=30)
 
 
-def test_a_namespace_that_goes_is_left_alone() -> None:
-    """Its gateway goes with it."""
-    error = ApiError("unable to create: it is being terminated", status=403)
-    gone = ApplyFailure(kind="Service", name="photos", error=error)
-    assert choose_outcome(READY, [gone], NOW) == Outcome()
-
-
 def test_a_report_that_fails_is_tried_again() -> None:
     """Whether soon depends on why."""
     assert outcome_of(ApiError("down", status=0)).result is Result.FAILED

@@ -10,7 +10,7 @@ from igw_operator.act.prune import Pruner
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import ObjectKey
 from igw_operator.control import reconcile
-from igw_operator.control.outcome import Result
+from igw_operator.control.outcome import Outcome, Result
 from igw_operator.control.reconcile import Reconciler
 from igw_operator.errors import ApiError
 from igw_operator.metrics import Metrics
@@ -136,6 +136,93 @@ async def test_an_autoscaler_goes_before_its_deployment_gets_a_number(harness: H
     autoscaler = kinds.AUTOSCALER.path("demo", "photos")
     assert paths.index(autoscaler) < paths.index(kinds.DEPLOYMENT.path("demo", "photos"))
     assert autoscaler not in harness.api.objects
+
+
+async def test_a_number_waits_for_an_autoscaler_that_cannot_be_removed(harness: Harness) -> None:
+    """Each would undo the other, for ever; the rest of the edit is applied, and Ready says why."""
+    await harness.reconcile(PHOTOS)
+    autoscaler = kinds.AUTOSCALER.path("demo", "photos")
+    harness.api.failures["DELETE", autoscaler] = [ApiError("you may not", status=403)]
+    harness.edit(replicas=2, serving={"maxBatch": 4})
+    harness.writes()
+    outcome = await harness.reconcile(PHOTOS)
+    deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", "photos")]
+    assert "replicas" not in deployment["spec"]
+    assert kinds.CONFIG_MAP.path("demo", "photos-config") in [it[1] for it in harness.writes()]
+    assert outcome.result is Result.REFUSED
+    assert harness.condition("Stalled")["reason"] == "ApplyForbidden"
+    assert (
+        "HorizontalPodAutoscaler photos is gone: you may not"
+        in (harness.condition("Ready")["message"])
+    )
+    await harness.reconcile(PHOTOS)
+    deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", "photos")]
+    assert deployment["spec"]["replicas"] == 2
+    assert harness.condition("Stalled") == {}
+
+
+async def test_a_fixed_number_does_not_fight_an_autoscaler_of_somebody(harness: Harness) -> None:
+    """The number is left to it, other drift is repaired, and two conditions name it."""
+    harness.edit(replicas=2)
+    await harness.reconcile(PHOTOS)
+    path = kinds.DEPLOYMENT.path("demo", "photos")
+    rival = {
+        "metadata": {"name": "mine", "namespace": "demo"},
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "photos"}},
+    }
+    harness.api.put(kinds.AUTOSCALER.path("demo", "mine"), rival)
+    deployment = harness.api.objects[path]
+    scaled = deployment | {"spec": deployment["spec"] | {"replicas": 5}}
+    harness.cache.put(kinds.DEPLOYMENT, harness.api.put(path, scaled))
+    harness.writes()
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.REFUSED
+    assert [it[1].rpartition("/")[2] for it in harness.writes()] == ["status"]
+    for kind in ("Stalled", "ScalingReady"):
+        assert harness.condition(kind)["reason"] == "AutoscalerLeftOver"
+        assert "HorizontalPodAutoscaler mine sets" in harness.condition(kind)["message"]
+    drifted = scaled | {"spec": scaled["spec"] | {"minReadySeconds": 99}}
+    harness.cache.put(kinds.DEPLOYMENT, harness.api.put(path, drifted))
+    await harness.reconcile(PHOTOS)
+    assert harness.api.objects[path]["spec"]["minReadySeconds"] != 99
+    assert "replicas" not in harness.api.objects[path]["spec"]
+    del harness.api.objects[kinds.AUTOSCALER.path("demo", "mine")]
+    await harness.reconcile(PHOTOS)
+    assert harness.api.objects[path]["spec"]["replicas"] == 2
+    assert harness.condition("Stalled") == {}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError("unable to create new content in namespace demo: being terminated", status=403),
+        ApiError('namespaces "demo" not found', status=404),
+    ],
+    ids=["terminating", "gone"],
+)
+async def test_a_namespace_that_goes_is_left_alone(harness: Harness, error: ApiError) -> None:
+    """Its gateway goes with it: one refusal is enough, and nobody is told of trouble."""
+    harness.api.failures["PATCH", kinds.SERVICE.path("demo", "photos")] = [error]
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome == Outcome()
+    assert harness.writes()[-1] == ("PATCH", kinds.SERVICE.path("demo", "photos"))
+
+
+async def test_a_child_of_a_deleted_namesake_is_waited_for(harness: Harness) -> None:
+    """The garbage collector takes it: no alarm, no touch, and another look soon."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.GATEWAY.path("demo", "photos")
+    again = live_gateway_manifest()
+    again["metadata"]["uid"] = "another"
+    harness.cache.put(kinds.GATEWAY, harness.api.put(path, again))
+    harness.writes()
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.FAILED
+    assert harness.writes() == [("PATCH", f"{path}/status")]
+    assert harness.condition("Stalled") == {}
+    reconciling = harness.condition("Reconciling")
+    assert (reconciling["status"], reconciling["reason"]) == ("True", "Applying")
+    assert "waits for the garbage collector" in reconciling["message"]
 
 
 async def test_a_bad_spec_is_reported_and_what_serves_stays(harness: Harness) -> None:
