@@ -190,6 +190,8 @@ class Operator:
             settings=handlers.build_settings(),
             standalone=True,
             clusterwide=True,
+            # Without one kopf asks for the user's name, and a container's uid may have none.
+            identity=_identify(self._settings),  # type: ignore[arg-type]  # its NewType is private
             liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
             stop_flag=stop,
         )

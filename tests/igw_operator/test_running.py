@@ -84,3 +84,18 @@ async def test_a_signal_while_the_watches_fail_is_not_lost(
     monkeypatch.setattr(kopf, "operator", run)
     await operator._watch()
     assert starts == 1
+
+
+async def test_kopf_need_not_ask_for_the_users_name(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container's uid has none: given no identity, kopf 1.45 ends with a KeyError there."""
+    told: dict[str, Any] = {}
+
+    async def run(**arguments: Any) -> None:
+        told.update(arguments)
+
+    monkeypatch.setattr(kopf, "operator", run)
+    await operator._watch()
+
+    assert told["identity"]
