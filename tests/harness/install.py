@@ -27,7 +27,11 @@ def install_operator(kubectl: Kubectl) -> None:
     """CRDs, the operator in ``igw-system``, and the default InferenceRuntime."""
     kubectl("apply", "-f", "crds")
     kubectl("wait", "--for=condition=Established", _WAIT, *_CRDS)
+    again = kubectl.get("deployment", "igw-operator", OPERATOR_NAMESPACE) is not None
     kubectl("apply", "-k", "manifests/overlays/demo")
+    if again:
+        # The image may have been built anew under its old tag, which `apply` cannot see.
+        kubectl("rollout", "restart", "-n", OPERATOR_NAMESPACE, "deployment/igw-operator")
 
 
 def wait_for_operator(kubectl: Kubectl) -> None:
