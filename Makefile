@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export matrix generate lock golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ e2e: $(VENV)/.ready ## Tests on a real node (or kind)
 
 test-export: $(VENV)-export/.ready ## Tests of exporting models; installs torch, 5 GB
 	$(VENV)-export/bin/python -m pytest -q -m export
+
+matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
+	pytest -q -m matrix tests/matrix
 
 ##@ Change it
 generate: $(VENV)/.ready ## Write crds/, manifests/install.yaml and the API reference
