@@ -56,10 +56,12 @@ def build_registry(
     connection: Connection,
     on_event: OnEvent,
     on_crd: Callable[[], None],
+    on_end: Callable[[], None],
     probes: Mapping[str, Probe],
 ) -> kopf.OperatorRegistry:
-    """Every handler that kopf calls."""
+    """Every handler that kopf calls; ``on_end`` when it begins to end, whatever made it."""
     registry = kopf.OperatorRegistry()
+    _register_end(registry, on_end)
     _register_login(registry, connection)
     for resource in kinds.WATCHED:
         _register_watch(registry, resource, on_event)
@@ -104,6 +106,12 @@ def _register_login(registry: kopf.OperatorRegistry, connection: Connection) -> 
             private_key_path=endpoint.key_file,
             token=await connection.token(fresh=True),
         )
+
+
+def _register_end(registry: kopf.OperatorRegistry, on_end: Callable[[], None]) -> None:
+    @kopf.on.cleanup(registry=registry, id="end")
+    async def end(**_: Any) -> None:
+        on_end()
 
 
 def _register_watch(registry: kopf.OperatorRegistry, resource: Resource, on_event: OnEvent) -> None:

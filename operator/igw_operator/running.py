@@ -33,6 +33,7 @@ from igw_operator.control.reconcile import Reconciler
 from igw_operator.control.runtimes import RuntimeReconciler
 from igw_operator.control.work_queue import WorkQueue
 from igw_operator.control.workers import Workers
+from igw_operator.errors import IgwError
 from igw_operator.handlers import Probe
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
@@ -50,6 +51,8 @@ _ANEW_SECONDS: Final = 2.0
 _SIGNALS_SECONDS: Final = 0.5
 _BEGIN_SECONDS: Final = 0.05
 _STOP_SECONDS: Final = 5.0
+_END_SECONDS: Final = 15.0
+_EXIT_STUCK: Final = 1
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _LAG_SECONDS: Final = 0.5
 _MOST_LAG_SECONDS: Final = 10.0
@@ -57,6 +60,10 @@ _MOST_QUEUE_SECONDS: Final = 600.0
 _RESYNC_MARGIN: Final = 3.0
 
 _log = structlog.get_logger(__name__)
+
+
+class WatchesStuckError(IgwError):
+    """The watches are gone and cannot be had again; this process has to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,14 +184,37 @@ class Operator:
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
 
     async def _run_kopf(self, stop: asyncio.Event) -> None:
-        port = self._settings.health_port
+        loop = asyncio.get_running_loop()
+        overdue = loop.create_future()
+
+        def expect_end() -> None:
+            loop.call_later(_END_SECONDS, _resolve, overdue)
+
         # kopf takes the signals when it starts, and loses those that come while it fails.
-        asyncio.get_running_loop().call_later(_SIGNALS_SECONDS, _take_signals, stop)
+        loop.call_later(_SIGNALS_SECONDS, _take_signals, stop)
+        watching = loop.create_task(self._start_kopf(stop, expect_end), name="kopf")
+        try:
+            done, _ = await asyncio.wait({watching, overdue}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            watching.cancel()
+            await asyncio.wait({watching}, timeout=_END_SECONDS)
+            raise
+        if watching not in done:
+            # Of a watch that fails while others are reconnecting, kopf 1.45 never sees the end:
+            # no watch and no probe are left, and the process would live on.
+            message = f"the watches had ended and kopf had not, {_END_SECONDS:.0f} s later"
+            raise WatchesStuckError(message)
+        overdue.cancel()
+        await watching
+
+    async def _start_kopf(self, stop: asyncio.Event, on_end: Callable[[], None]) -> None:
+        port = self._settings.health_port
         await kopf.operator(
             registry=handlers.build_registry(
                 connection=self._connection,
                 on_event=self._take,
                 on_crd=self.capabilities.hint,
+                on_end=on_end,
                 probes=self._probes(),
             ),
             settings=handlers.build_settings(),
@@ -233,6 +263,11 @@ class Operator:
         )
 
 
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
 def _take_signals(stop: asyncio.Event) -> None:
     for number in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -257,6 +292,11 @@ async def run_operator(
         await _run(settings, kubeconfig, surroundings)
     except asyncio.CancelledError:
         _log.info("Stopped before it was at work")
+    except WatchesStuckError as error:
+        # The lease is given back by now. What is left of kopf would keep `asyncio.run` waiting.
+        _log.error("Ending the process", error=str(error))
+        logging.shutdown()
+        os._exit(_EXIT_STUCK)
 
 
 async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroundings) -> None:

@@ -138,7 +138,10 @@ def check_process(operator: SupervisedOperator, since: Mark, *, may_exit: bool =
     # kopf's word about an API that was removed while it was watched; `running` goes on.
     wrong = [line for line in lines if "Traceback" in line or '"exception"' in line]
     wrong = [line[:1500] for line in wrong if '"exc_type": "APINotFoundError"' not in line]
-    assert wrong == [], "O5: a traceback in the log"
+    if may_exit:
+        # kopf tells at length why it ended; what counts is that our own code did not break.
+        wrong = [line for line in wrong if '"logger": "igw_operator' in line]
+    assert wrong == [], f"O5: a traceback in the log: {wrong}"
     # A machine that stalls for ten seconds loses the lease, and the process ends on purpose.
     leases_lost = sum(1 for line in lines if line.startswith("igw-operator: the lease"))
     ended = operator.exits[since.exits :][leases_lost:]
