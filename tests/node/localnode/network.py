@@ -71,6 +71,10 @@ def set_up_network(api_port: int) -> None:
 def tear_down_network() -> None:
     """Remove links, rules, sets and the address, and restore the kernel settings."""
     if _has_bridge():
+        # The kernel takes a pod's link away some time after its namespace. Without the bridge
+        # nobody could tell it from other links, so it goes first.
+        for link in _list_ports():
+            succeeds(["ip", "link", "delete", link])
         run(["ip", "link", "delete", BRIDGE])
     for family in _FAMILIES:
         _drop_own_rules(family)
@@ -143,6 +147,12 @@ def _drop_own_rules(family: str) -> None:
     removal = build_removal(run([f"{family}-save"]))
     if removal:
         run([f"{family}-restore", "--noflush"], text_in=removal)
+
+
+def _list_ports() -> list[str]:
+    """Names of the links of pods: ``3: veth1@if2: <…>`` is veth1."""
+    lines = run(["ip", "-o", "link", "show", "master", BRIDGE]).splitlines()
+    return [line.split(":")[1].split("@")[0].strip() for line in lines]
 
 
 def _has_bridge() -> bool:
