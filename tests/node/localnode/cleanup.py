@@ -118,9 +118,9 @@ def _find_shims() -> list[Process]:
 def _find_pod_processes() -> list[Process]:
     pids: set[int] = set()
     for root in _hierarchies():
-        for path in (root / CGROUP_NAME).rglob("cgroup.procs"):
+        for folder in _list_cgroups(root / CGROUP_NAME):
             try:
-                pids |= {int(line) for line in path.read_text().split()}
+                pids |= {int(line) for line in (folder / "cgroup.procs").read_text().split()}
             except OSError:
                 continue
     return [entry for pid in sorted(pids) for entry in _identify("pod process", pid)]
@@ -181,9 +181,16 @@ def _remove_cgroups() -> None:
         own = root / CGROUP_NAME
         if not own.is_dir():
             continue
-        for path in sorted((entry for entry in own.rglob("*") if entry.is_dir()), reverse=True):
+        for path in _list_cgroups(own):
             _remove_cgroup(path)
-        _remove_cgroup(own)
+
+
+def _list_cgroups(own: Path) -> list[Path]:
+    """A cgroup and all below it, innermost first.
+
+    kubelet and kernel remove some meanwhile: ``os.walk`` passes over those, ``rglob`` does not.
+    """
+    return [Path(folder) for folder, _, _ in os.walk(own, topdown=False)]
 
 
 def _remove_cgroup(path: Path) -> None:
