@@ -34,13 +34,13 @@ def an_order(
 
 
 @pytest.fixture
-def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def _offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object, **__: object) -> None:
         message = "no network"
         raise URLError(message)
 
     monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
-    monkeypatch.setenv("TORCH_HOME", "/nonexistent")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-weights-here"))
 
 
 @pytest.mark.usefixtures("_offline")
