@@ -98,7 +98,7 @@ class Cluster:
             params=query,
         )
         if answer.status_code >= 400:
-            raise RefusedError(answer.status_code, answer.json().get("message", answer.text))
+            raise RefusedError(answer.status_code, _read_message(answer))
         return dict(answer.json())
 
     def apply(self, manifest: Manifest, manager: str = "tester", *, force: bool = True) -> Manifest:
@@ -199,6 +199,14 @@ class Cluster:
             if now != count:
                 count, since = now, time.monotonic()
             time.sleep(0.1)
+
+
+def _read_message(answer: httpx.Response) -> str:
+    """What a refusal says: a Status object, or plain text for a path not served (yet)."""
+    try:
+        return str(answer.json()["message"])
+    except (ValueError, KeyError):
+        return answer.text.strip()
 
 
 def wait_for(
