@@ -21,7 +21,7 @@ from igw_operator.world.connection import Connection
 
 OnEvent = Callable[[Resource, str | None, Manifest], None]
 
-_MONITORING_GROUP: Final = "monitoring.coreos.com"
+_OPTIONAL_GROUPS: Final = frozenset(it.group for it in kinds.WATCHED if it.optional)
 _PATIENCE_SECONDS: Final = 600.0
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
 
@@ -135,7 +135,7 @@ def _register_crds(registry: kopf.OperatorRegistry, on_crd: Callable[[], None]) 
         id="crds",
     )
     async def watch(event: Any, **_: Any) -> None:
-        if event["object"]["spec"]["group"] == _MONITORING_GROUP:
+        if event["object"]["spec"]["group"] in _OPTIONAL_GROUPS:
             on_crd()
 
 

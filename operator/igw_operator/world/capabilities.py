@@ -7,8 +7,8 @@ An answer that is neither yes nor no (a timeout, a 503) changes nothing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Final
 
 import structlog
@@ -19,7 +19,11 @@ from igw_operator.kinds import Resource
 from igw_operator.plan.inputs import Capabilities
 from igw_operator.world.client import ApiClient
 
-_MONITORING: Final = "/apis/monitoring.coreos.com/v1"
+_BY_FIELD: Final[Mapping[str, Resource]] = {
+    "service_monitors": kinds.SERVICE_MONITOR,
+    "prometheus_rules": kinds.PROMETHEUS_RULE,
+}
+"""Fields of `Capabilities` that say whether a kind is served."""
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"
 _NOT_SERVED: Final = 404
 _SETTLE_SECONDS: Final = 1.0
@@ -58,11 +62,8 @@ class CapabilityWatch:
 
     def serves(self, resource: Resource) -> bool:
         """Whether the API of a kind is there; every kind that is not optional is."""
-        served = {
-            kinds.SERVICE_MONITOR: self.current.service_monitors,
-            kinds.PROMETHEUS_RULE: self.current.prometheus_rules,
-        }
-        return served.get(resource, True)
+        field = next((name for name, it in _BY_FIELD.items() if it is resource), None)
+        return field is None or bool(getattr(self.current, field))
 
     async def prime(self) -> None:
         """Ask until each API's answer is yes or no.
@@ -80,20 +81,20 @@ class CapabilityWatch:
 
     async def refresh(self) -> bool:
         """Ask the API server; say whether anything changed."""
-        monitoring = await self._ask(_MONITORING)
-        custom_metrics = await self._ask(_CUSTOM_METRICS)
-        self._is_sure = monitoring is not None and custom_metrics is not None
         before = self.current
-        if monitoring is not None:
-            monitors = kinds.SERVICE_MONITOR.plural in monitoring.plurals
-            rules = kinds.PROMETHEUS_RULE.plural in monitoring.plurals
-        else:
-            monitors, rules = before.service_monitors, before.prometheus_rules
-        self.current = Capabilities(
-            service_monitors=monitors,
-            prometheus_rules=rules,
-            custom_metrics=custom_metrics.served if custom_metrics else before.custom_metrics,
-        )
+        known = asdict(before)
+        answers = {
+            path: await self._ask(path)
+            for path in sorted({_group_path(resource) for resource in _BY_FIELD.values()})
+        }
+        for field, resource in _BY_FIELD.items():
+            if (answer := answers[_group_path(resource)]) is not None:
+                known[field] = resource.plural in answer.plurals
+        answers[_CUSTOM_METRICS] = custom_metrics = await self._ask(_CUSTOM_METRICS)
+        if custom_metrics is not None:
+            known["custom_metrics"] = custom_metrics.served
+        self._is_sure = None not in answers.values()
+        self.current = Capabilities(**known)
         return self.current != before
 
     async def run(self) -> None:
@@ -118,3 +119,7 @@ class CapabilityWatch:
             return _Answer(served=False) if error.status == _NOT_SERVED else None
         plurals = frozenset(item["name"] for item in answer.get("resources") or ())
         return _Answer(served=True, plurals=plurals)
+
+
+def _group_path(resource: Resource) -> str:
+    return f"/apis/{resource.api_version}"
