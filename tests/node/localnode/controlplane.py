@@ -55,6 +55,7 @@ _AUDIT_POLICY = {
 # Token users of every control plane: name -> groups. `kubeconfig` knows these names.
 _USERS: dict[str, tuple[str, ...]] = {
     "admin": _MASTERS,
+    "kwok": _MASTERS,
     "system:kube-controller-manager": (),
     "system:kube-scheduler": (),
     "system:kube-proxy": (),
@@ -133,9 +134,33 @@ class ControlPlane:
         server = self._start_api_server(authority, etcd_url)
         self._wait_until(self._is_ready, [etcd, server], "the API server")
         if self._with_controller_manager:
-            manager = self._start_controller_manager()
-            path = "/api/v1/namespaces/default/serviceaccounts/default"
-            self._wait_until(lambda: self._answers(path), [server, manager], "its controllers")
+            self.start_controllers()
+
+    def start_controllers(self) -> None:
+        """Start kube-controller-manager, and return once it works."""
+        manager = self._start_controller_manager()
+        path = "/api/v1/namespaces/default/serviceaccounts/default"
+        self._wait_until(lambda: self._answers(path), [manager], "its controllers")
+
+    def start_scheduler(self) -> None:
+        """Start kube-scheduler, which binds pods to whatever nodes there are."""
+        folder = self.directory
+        config = self.kubeconfig(
+            folder / "scheduler.kubeconfig", user="system:kube-scheduler", url=self.internal_url
+        )
+        command = [
+            self.binary("kubernetes", "kube-scheduler"),
+            f"--kubeconfig={config}",
+            f"--authentication-kubeconfig={config}",
+            f"--authorization-kubeconfig={config}",
+            f"--cert-dir={folder / 'pki' / 'scheduler'}",
+            f"--secure-port={free_port()}",
+            "--bind-address=127.0.0.1",
+            "--leader-elect=false",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
+        ]
+        self.supervisor.start("kube-scheduler", command)
 
     def stop(self) -> None:
         """End what was started; the data is of no further use."""

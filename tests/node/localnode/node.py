@@ -146,7 +146,7 @@ class _Builder:
         make_cgroups()
         importing = _Background(self._start_runtime)
         self.plane.start()
-        self._start_scheduler()
+        self.plane.start_scheduler()
         self._start_proxy()
         importing.wait_for_runtime()
         self._start_kubelet()
@@ -179,22 +179,6 @@ class _Builder:
 
     def _binary(self, name: str, tool: str = "kubernetes") -> str:
         return self.plane.binary(tool, name)
-
-    def _start_scheduler(self) -> None:
-        config = self._config_for("system:kube-scheduler", "scheduler")
-        command = [
-            self._binary("kube-scheduler"),
-            f"--kubeconfig={config}",
-            f"--authentication-kubeconfig={config}",
-            f"--authorization-kubeconfig={config}",
-            f"--cert-dir={CLUSTER_FOLDER / 'pki' / 'scheduler'}",
-            f"--secure-port={free_port()}",
-            "--bind-address=127.0.0.1",
-            "--leader-elect=false",
-            "--kube-api-qps=200",
-            "--kube-api-burst=400",
-        ]
-        self.supervisor.start("kube-scheduler", command)
 
     def _start_proxy(self) -> None:
         config = {
