@@ -33,6 +33,10 @@ class AmbiguousDefaultError(SpecError):
     """Several runtimes are marked as default, and the resource names none."""
 
 
+class StaleViewError(IgwError):
+    """What a pass began with is not the latest; it begins anew, and nothing was wrong."""
+
+
 class ApiError(IgwError):
     """The API server answered with a failure.
 

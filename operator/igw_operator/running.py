@@ -43,6 +43,7 @@ from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.client import ApiClient
 from igw_operator.world.connection import Connection, find_connection
+from igw_operator.world.freshness import Freshness
 from igw_operator.world.resync import Resync
 from igw_operator.world.warning_events import WarningEvents
 
@@ -121,6 +122,7 @@ class Operator:
             gateways=Reconciler(
                 cache=self.cache,
                 capabilities=self.capabilities,
+                freshness=Freshness(api=api, learn=self._take, clock=clock),
                 warnings=WarningEvents(api=api, clock=clock),
                 applier=Applier(api=api, remember=self.cache.put, metrics=metrics),
                 pruner=Pruner(api=api, forget=self.cache.remove, metrics=metrics),

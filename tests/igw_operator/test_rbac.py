@@ -23,7 +23,7 @@ def test_the_cluster_role_is_what_the_code_needs() -> None:
     """Children, our own kinds, what is observed, events, CRDs."""
     needed = {
         *_rights(kinds.CHILDREN, CHILD_VERBS),
-        *_rights(kinds.OWN, ("list", "watch")),
+        *_rights(kinds.OWN, ("get", "list", "watch")),
         *_rights(kinds.OBSERVED, ("list", "watch")),
         *((it.group, f"{it.plural}/status", "patch") for it in kinds.OWN),
         (kinds.GATEWAY.group, f"{kinds.GATEWAY.plural}/finalizers", "update"),

@@ -76,6 +76,8 @@ class Cluster:
             base_url=plane.url, verify=context, headers=headers, timeout=20, trust_env=False
         )
         self._audit_log: Path = plane.audit_log
+        self._audited = 0
+        self._writes: list[Write] = []
 
     def close(self) -> None:
         """Close all connections."""
@@ -172,18 +174,21 @@ class Cluster:
 
     def writes(self) -> list[Write]:
         """Every write that was tried so far."""
-        return [_parse_write(json.loads(line)) for line in self._audit_log.read_text().splitlines()]
+        with self._audit_log.open("rb") as log:
+            log.seek(self._audited)
+            # A line that is being written is for the next time.
+            lines, end, _ = log.read().rpartition(b"\n")
+        self._audited += len(lines) + len(end)
+        self._writes += [_parse_write(json.loads(line)) for line in lines.splitlines()]
+        return list(self._writes)
 
     @contextmanager
     def recording(self, namespace: str) -> Iterator[list[Write]]:
         """The operator's writes to a namespace within the block; filled when it ends."""
-        start = self._audit_log.stat().st_size
+        start = len(self.writes())
         recorded: list[Write] = []
         yield recorded
-        with self._audit_log.open("rb") as log:
-            log.seek(start)
-            lines = log.read().decode().splitlines()
-        writes = (_parse_write(json.loads(line)) for line in lines)
+        writes = self.writes()[start:]
         recorded += [it for it in writes if it.is_operator and it.namespace == namespace]
 
     def wait_settled(

@@ -41,6 +41,7 @@ _NOT_PASSED: Final = frozenset(
     {"host", "connection", "transfer-encoding", "content-length", "accept-encoding"}
 )
 _LONGEST_EVENT: Final = 2**23
+_CLOSING_SECONDS: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,8 @@ class FaultProxy:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_until_complete(self._serve())
+            # Connections that were aborted are closed by the loop's next turns.
+            self._loop.run_until_complete(asyncio.sleep(_CLOSING_SECONDS))
         finally:
             self._loop.close()
 

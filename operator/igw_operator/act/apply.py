@@ -7,7 +7,7 @@ update carries the uid that was judged. What to write is ``plan``'s decision.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -41,6 +41,8 @@ _CONFLICT: Final = 409
 _INVALID: Final = 422
 _ATTEMPTS: Final = 4
 
+Confirm = Callable[[], Awaitable[None]]
+
 _log = structlog.get_logger(__name__)
 
 
@@ -68,8 +70,11 @@ class Applier:
         *,
         owner: Gateway,
         siblings: Sequence[Manifest] = (),
+        confirm: Confirm,
     ) -> Applied | None:
         """Make one child what it should be; None: it was already.
+
+        ``confirm`` is awaited before anything is written, and may raise to forbid it.
 
         Raises:
             OwnedByOtherError: an object of that name belongs to somebody else.
@@ -92,6 +97,7 @@ class Applier:
         difference = diff(desired, live, owner.uid)
         if not difference:
             return None
+        await confirm()
         least = first_replicas(desired, siblings)
         if live is None:
             # Without force: should somebody's object of that name appear right now, we lose.

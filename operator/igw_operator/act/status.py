@@ -1,7 +1,9 @@
 """Writes the status of our own kinds, when it says something else than before.
 
 A merge patch of the status subresource: nobody else writes there. It carries the uid, so
-that a resource deleted and made again under the same name is not told another one's story.
+that a resource deleted and made again under the same name is not told another one's story,
+and the version that was judged: what is said of an old spec never replaces what is said of a
+newer one.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from igw_operator.errors import ApiError
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
 
-_GONE: Final = frozenset({404, 409})  # deleted, or deleted and made again
+_NOT_FOUND: Final = 404
 
 
 def build_merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,22 +48,23 @@ class StatusWriter:
         """Report; say whether there was anything new to report.
 
         Raises:
-            ApiError: the API server refused, or did not answer.
+            ApiError: it changed meanwhile (409), or the server refused or did not answer.
         """
         patch = build_merge_patch(manifest.get("status") or {}, status)
         if not patch:
             return False
         metadata = manifest["metadata"]
+        judged = {name: metadata[name] for name in ("uid", "resourceVersion")}
         try:
             answer = await self._api.request(
                 "PATCH",
                 resource.path(metadata.get("namespace") or "", metadata["name"], "status"),
                 query={"fieldManager": conventions.STATUS_MANAGER},
-                body={"metadata": {"uid": metadata["uid"]}, "status": patch},
+                body={"metadata": judged, "status": patch},
                 content_type=MERGE_PATCH,
             )
         except ApiError as error:
-            if error.status in _GONE:
+            if error.status == _NOT_FOUND:
                 return False
             raise
         self._metrics.counted_write("patch", resource.kind, "status")

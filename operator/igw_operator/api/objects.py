@@ -63,6 +63,7 @@ class Runtime:
     generation: int
     spec: RuntimeSpec
     is_default: bool = False
+    resource_version: str = ""
 
 
 def parse_gateway(manifest: Mapping[str, Any]) -> Gateway:
@@ -96,6 +97,7 @@ def parse_runtime(manifest: Mapping[str, Any]) -> Runtime:
         generation=metadata.get("generation", 0),
         spec=_parse_spec(RuntimeSpec, manifest),
         is_default=is_default_runtime(manifest),
+        resource_version=metadata.get("resourceVersion", ""),
     )
 
 

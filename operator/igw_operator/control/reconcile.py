@@ -30,6 +30,7 @@ from igw_operator.errors import (
     PredecessorError,
     RivalAutoscalerError,
     SpecError,
+    StaleViewError,
 )
 from igw_operator.judge.events import EventDraft, transitions
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
@@ -40,6 +41,7 @@ from igw_operator.plan.diff import Reason
 from igw_operator.plan.inputs import Defaults, PlanInput
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
+from igw_operator.world.freshness import Freshness
 from igw_operator.world.gather import Observation, find_relatives, gather, observe
 from igw_operator.world.warning_events import WarningEvents
 
@@ -55,6 +57,8 @@ class _Pass:
     observation: Observation
     desired: list[Manifest] = field(default_factory=list)
     failures: list[ApplyFailure] = field(default_factory=list)
+    is_fresh: bool = False
+    """The gateway and its runtime were looked at, and are what this pass began with."""
     is_over: bool = False
     """The namespace is being deleted, and the gateway with it."""
 
@@ -67,6 +71,7 @@ class Reconciler:
         *,
         cache: Cache,
         capabilities: CapabilityWatch,
+        freshness: Freshness,
         warnings: WarningEvents,
         applier: Applier,
         pruner: Pruner,
@@ -78,6 +83,7 @@ class Reconciler:
     ) -> None:
         self._cache = cache
         self._capabilities = capabilities
+        self._freshness = freshness
         self._warnings = warnings
         self._applier = applier
         self._pruner = pruner
@@ -98,9 +104,17 @@ class Reconciler:
             # The garbage collector takes the children by their ownerReferences.
             self._metrics.set_desired_replicas(key.namespace, key.name, None)
             return Outcome()
-        run = _Pass(observation=observe(self._cache, manifest))
+        try:
+            return await self._pass(key, _Pass(observation=observe(self._cache, manifest)))
+        except StaleViewError as error:
+            _log.info("Begins anew", key=str(key), reason=str(error))
+            return Outcome(again_seconds=0.0)
+
+    async def _pass(self, key: ObjectKey, run: _Pass) -> Outcome:
         try:
             await self._converge(key, run)
+        except StaleViewError:
+            raise
         except Exception as error:
             # Whatever it was: the status must not say that this generation is in place.
             run.failures.append(_as_crash(key, error))
@@ -138,6 +152,12 @@ class Reconciler:
         if not run.is_over:
             await self._prune(key, [child for child in unwanted if child not in first], run)
 
+    async def _confirm(self, run: _Pass) -> None:
+        """Before the first write of a pass: nothing is done in the name of an old spec."""
+        if not run.is_fresh:
+            await self._freshness.check(run.observation.manifest, run.observation.runtime)
+            run.is_fresh = True
+
     def _build(self, gateway: Gateway, runtime: Runtime) -> list[Manifest]:
         return build_children(
             PlanInput(
@@ -160,7 +180,11 @@ class Reconciler:
                 run.failures.append(blocked)
             try:
                 applied = await self._applier.apply(
-                    manifest, live.get((kind, name)), owner=gateway, siblings=run.desired
+                    manifest,
+                    live.get((kind, name)),
+                    owner=gateway,
+                    siblings=run.desired,
+                    confirm=lambda: self._confirm(run),
                 )
             except (ApiError, OwnedByOtherError) as error:
                 if isinstance(error, ApiError) and error.is_namespace_going:
@@ -174,6 +198,7 @@ class Reconciler:
         for child in unwanted:
             kind, name = child["kind"], child["metadata"]["name"]
             try:
+                await self._confirm(run)
                 await self._pruner.delete(child)
             except ApiError as error:
                 run.failures.append(_as_failure(key, kind, name, error))
@@ -191,11 +216,20 @@ class Reconciler:
         snapshot = await self._gather(key, run)
         before = manifest.get("status") or {}
         status = judge(snapshot, before, self._now())
-        if await self._statuses.write(kinds.GATEWAY, manifest, status):
+        if await self._write_status(run, status):
             for draft in transitions(before, status):
                 self._recorder.record(manifest, draft)
         self._metrics.set_desired_replicas(key.namespace, key.name, _desired_replicas(snapshot))
         return status
+
+    async def _write_status(self, run: _Pass, status: Mapping[str, Any]) -> bool:
+        manifest = run.observation.manifest
+        try:
+            return await self._statuses.write(kinds.GATEWAY, manifest, status)
+        except ApiError as error:
+            if error.status == _CONFLICT:
+                await self._freshness.check(manifest, None)
+            raise
 
     async def _gather(self, key: ObjectKey, run: _Pass) -> Snapshot:
         relatives = find_relatives(self._cache, key)

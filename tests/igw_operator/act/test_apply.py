@@ -41,7 +41,11 @@ def applier(api: FakeApi, remembered: list[dict[str, Any]]) -> Applier:
 
 async def apply(applier: Applier, live: dict[str, Any] | None) -> Applied | None:
     """Apply the Service of the gateway."""
-    return await applier.apply(SERVICE, live, owner=GATEWAY, siblings=CHILDREN)
+    return await applier.apply(SERVICE, live, owner=GATEWAY, siblings=CHILDREN, confirm=allow)
+
+
+async def allow() -> None:
+    """Forbid nothing."""
 
 
 async def test_a_missing_child_is_looked_for_and_made(
@@ -154,7 +158,13 @@ async def test_an_unchanged_status_is_not_written(api: FakeApi) -> None:
     """No heartbeat."""
     writer = StatusWriter(api=api, remember=lambda *_: None, metrics=Metrics())
     manifest = {
-        "metadata": {"name": "photos", "namespace": "demo", "uid": "u"},
+        "metadata": {
+            "name": "photos",
+            "namespace": "demo",
+            "uid": "u",
+            "resourceVersion": "7",
+            "labels": {"a": "b"},
+        },
         "status": {"x": 1},
     }
     assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})
@@ -162,14 +172,16 @@ async def test_an_unchanged_status_is_not_written(api: FakeApi) -> None:
     assert await writer.write(kinds.GATEWAY, manifest, {"x": 2})
     (write,) = api.requests
     assert write.path.endswith("/inferencegateways/photos/status")
-    assert write.body == {"metadata": {"uid": "u"}, "status": {"x": 2}}
+    assert write.body == {
+        "metadata": {"uid": "u", "resourceVersion": "7"},
+        "status": {"x": 2},
+    }
 
 
 async def test_a_gateway_that_is_gone_needs_no_status(api: FakeApi) -> None:
-    """Deleted meanwhile, or deleted and made again."""
+    """There is nobody to tell."""
     writer = StatusWriter(api=api, remember=lambda *_: None, metrics=Metrics())
-    manifest = {"metadata": {"name": "photos", "namespace": "demo", "uid": "u"}}
+    metadata = {"name": "photos", "namespace": "demo", "uid": "u", "resourceVersion": "7"}
     path = kinds.GATEWAY.path("demo", "photos", "status")
-    api.failures["PATCH", path] = [ApiError("gone", status=404), ApiError("other", status=409)]
-    assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})
-    assert not await writer.write(kinds.GATEWAY, manifest, {"x": 1})
+    api.failures["PATCH", path] = [ApiError("gone", status=404)]
+    assert not await writer.write(kinds.GATEWAY, {"metadata": metadata}, {"x": 1})

@@ -13,10 +13,12 @@ from igw_operator.control import reconcile
 from igw_operator.control.outcome import Outcome, Result
 from igw_operator.control.reconcile import Reconciler
 from igw_operator.errors import ApiError
+from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
 from igw_operator.plan.inputs import Defaults
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
+from igw_operator.world.freshness import Freshness
 from igw_operator.world.warning_events import WarningEvents
 from operator_fakes import FakeApi, FakeClock
 
@@ -32,6 +34,7 @@ class Harness:
         self.metrics = Metrics()
         clock = FakeClock()
         api: Any = self.api  # as the client of the world
+        self.clock = clock
         runtime = {
             "apiVersion": conventions.API_VERSION,
             "kind": conventions.RUNTIME_KIND,
@@ -42,10 +45,12 @@ class Harness:
             },
             "spec": {"image": RUNTIME_IMAGE},
         }
-        self.cache.put(kinds.RUNTIME, runtime)
+        path = kinds.RUNTIME.path(name="default")
+        self.cache.put(kinds.RUNTIME, self.api.put(path, runtime))
         self.reconcile = Reconciler(
             cache=self.cache,
             capabilities=CapabilityWatch(api=api, interval_seconds=60, on_change=lambda _: None),
+            freshness=Freshness(api=api, learn=self._learn, clock=clock),
             warnings=WarningEvents(api=api, clock=clock),
             applier=Applier(api=api, remember=self.cache.put, metrics=self.metrics),
             pruner=Pruner(api=api, forget=self.cache.remove, metrics=self.metrics),
@@ -58,15 +63,25 @@ class Harness:
             now=clock.now,
         )
 
+    def _learn(self, resource: Resource, event: str, manifest: dict[str, Any]) -> None:
+        if event == "DELETED":
+            self.cache.remove(resource, manifest)
+        else:
+            self.cache.put(resource, manifest)
+
     def edit(self, **spec: Any) -> None:
         """Have the gateway say something (else)."""
+        self.cache.put(kinds.GATEWAY, self.edit_unseen(**spec))
+
+    def edit_unseen(self, **spec: Any) -> dict[str, Any]:
+        """Have the gateway say something else, of which no watch tells."""
         path = kinds.GATEWAY.path("demo", "photos")
         before = self.api.objects.get(path, {})
         manifest = live_gateway_manifest(**spec)
         generation = before.get("metadata", {}).get("generation", 0) + 1
         manifest["metadata"]["generation"] = generation
         status = {"status": before["status"]} if "status" in before else {}
-        self.cache.put(kinds.GATEWAY, self.api.put(path, manifest | status))
+        return self.api.put(path, manifest | status)
 
     def condition(self, kind: str) -> dict[str, Any]:
         """A condition of the gateway as it is reported."""
@@ -250,3 +265,70 @@ async def test_a_bug_of_ours_is_not_reported_as_success(
         await harness.reconcile(PHOTOS)
     assert harness.condition("Ready")["status"] == "False"
     assert "the operator failed (RuntimeError: a bug)" in harness.condition("Ready")["message"]
+
+
+async def test_nothing_is_deleted_in_the_name_of_an_old_spec(harness: Harness) -> None:
+    """kuberay#715: a stale cache wants less than the live gateway; the pass begins anew."""
+    harness.edit(networkPolicy={"enabled": False})
+    await harness.reconcile(PHOTOS)
+    policies = [path for path in harness.api.objects if "networkpolicies" in path]
+    assert policies == []
+    harness.edit_unseen()
+    fresh = Harness()
+    fresh.cache.put(kinds.GATEWAY, harness.api.objects[kinds.GATEWAY.path("demo", "photos")])
+    fresh.edit()
+    await fresh.reconcile(PHOTOS)
+    policy = next(path for path in fresh.api.objects if "networkpolicies" in path)
+    harness.cache.put(kinds.NETWORK_POLICY, harness.api.put(policy, fresh.api.objects[policy]))
+    harness.writes()
+    assert await harness.reconcile(PHOTOS) == Outcome(again_seconds=0.0)
+    assert harness.writes() == []
+    await harness.reconcile(PHOTOS)
+    assert policy in harness.api.objects
+
+
+async def test_nothing_is_applied_in_the_name_of_an_old_spec(harness: Harness) -> None:
+    """Neither the gateway's nor the runtime's: an old image would restart every pod."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.DEPLOYMENT.path("demo", "photos")
+    runtime_path = kinds.RUNTIME.path(name="default")
+    runtime = harness.api.objects[runtime_path]
+    harness.api.put(runtime_path, runtime | {"spec": {"image": "igw.dev/runtime:9"}})
+    harness.cache.remove(kinds.DEPLOYMENT, harness.api.objects.pop(path))
+    harness.writes()
+    harness.clock.seconds += 60
+    assert await harness.reconcile(PHOTOS) == Outcome(again_seconds=0.0)
+    assert harness.writes() == []
+    await harness.reconcile(PHOTOS)
+    containers = harness.api.objects[path]["spec"]["template"]["spec"]["containers"]
+    assert containers[0]["image"] == "igw.dev/runtime:9"
+
+
+async def test_a_gateway_that_vanished_unseen_gets_nothing(harness: Harness) -> None:
+    """Its children would be orphans from the start."""
+    path = kinds.GATEWAY.path("demo", "photos")
+    del harness.api.objects[path]
+    assert await harness.reconcile(PHOTOS) == Outcome(again_seconds=0.0)
+    assert await harness.reconcile(PHOTOS) == Outcome()
+    assert harness.writes() == []
+
+
+async def test_a_report_on_an_old_spec_is_not_written(harness: Harness) -> None:
+    """The patch carries the version that was judged; refused, the pass begins anew."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.GATEWAY.path("demo", "photos", "status")
+    harness.edit(model={"name": "nonesuch-at-all"}, runtimeRef={"name": "nowhere"})
+    harness.edit_unseen()
+    harness.api.failures["PATCH", path] = [ApiError("has been modified", status=409)]
+    assert await harness.reconcile(PHOTOS) == Outcome(again_seconds=0.0)
+    outcome = await harness.reconcile(PHOTOS)
+    assert outcome.result is Result.WAITING
+    assert harness.condition("Stalled") == {}
+
+
+async def test_a_report_that_is_refused_for_nothing_is_tried_again(harness: Harness) -> None:
+    """A conflict without a newer version is an error like any other."""
+    path = kinds.GATEWAY.path("demo", "photos", "status")
+    harness.api.failures["PATCH", path] = [ApiError("conflict", status=409)]
+    with pytest.raises(ApiError, match="conflict"):
+        await harness.reconcile(PHOTOS)
