@@ -37,12 +37,12 @@ from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
-from igw_operator.plan.diff import Reason
+from igw_operator.plan.diff import Reason, restamp, stamp
 from igw_operator.plan.inputs import Defaults, PlanInput
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
-from igw_operator.world.gather import Observation, find_relatives, gather, observe
+from igw_operator.world.gather import Observation, Relatives, find_relatives, gather, observe
 from igw_operator.world.warning_events import WarningEvents
 
 _CONFLICT: Final = 409
@@ -55,7 +55,10 @@ class _Pass:
     """What one reconcile has come to so far."""
 
     observation: Observation
+    relatives: Relatives | None = None
+    """What was there before anything was written."""
     desired: list[Manifest] = field(default_factory=list)
+    """Stamped."""
     failures: list[ApplyFailure] = field(default_factory=list)
     is_fresh: bool = False
     """The gateway and its runtime were looked at, and are what this pass began with."""
@@ -139,7 +142,8 @@ class Reconciler:
                 spec_error=error,
             )
             return
-        live = find_relatives(self._cache, key).children
+        run.relatives = find_relatives(self._cache, key)
+        live = run.relatives.children
         unwanted = [
             child
             for child in find_unwanted(live.values(), run.desired, gateway.uid)
@@ -159,14 +163,13 @@ class Reconciler:
             run.is_fresh = True
 
     def _build(self, gateway: Gateway, runtime: Runtime) -> list[Manifest]:
-        return build_children(
-            PlanInput(
-                gateway=gateway,
-                runtime=runtime,
-                capabilities=self._capabilities.current,
-                defaults=self._defaults,
-            )
+        inputs = PlanInput(
+            gateway=gateway,
+            runtime=runtime,
+            capabilities=self._capabilities.current,
+            defaults=self._defaults,
         )
+        return [stamp(child, gateway) for child in build_children(inputs)]
 
     async def _apply(
         self, gateway: Gateway, live: Mapping[tuple[str, str], Manifest], run: _Pass
@@ -176,7 +179,7 @@ class Reconciler:
             kind, name = child["kind"], child["metadata"]["name"]
             manifest = child
             if blocked is not None and (kind, name) == (blocked.kind, blocked.name):
-                manifest = without_replicas(child)
+                manifest = restamp(without_replicas(child), gateway)
                 run.failures.append(blocked)
             try:
                 applied = await self._applier.apply(
@@ -232,7 +235,7 @@ class Reconciler:
             raise
 
     async def _gather(self, key: ObjectKey, run: _Pass) -> Snapshot:
-        relatives = find_relatives(self._cache, key)
+        relatives = find_relatives(self._cache, key, run.relatives)
         deployments = [it for (kind, _), it in relatives.children.items() if kind == "Deployment"]
         events: list[Manifest] = []
         if not all(_is_available(deployment) for deployment in deployments):

@@ -14,6 +14,8 @@ pipelines often have are left out, each for a reason:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from typing import Any, Final
 
@@ -33,14 +35,38 @@ _TRACES_IN_MEMORY: Final = 20_000
 _DECISIONS_IN_MEMORY: Final = 200_000
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CollectorSettings:
+    """All of a gateway that its collector's configuration depends on."""
+
+    longest_request_seconds: int
+    sampling_percent: float
+    endpoint: str | None
+
+
 def render_collector_config(gateway: Gateway) -> str:
     """The configuration as YAML text."""
-    return yaml.safe_dump(build_collector_config(gateway), sort_keys=False)
+    return _render(_read_settings(gateway))
 
 
-def build_collector_config(gateway: Gateway) -> dict[str, Any]:
+# YAML is slow to write, and most gateways of a fleet want the same text.
+@lru_cache(maxsize=256)
+def _render(settings: CollectorSettings) -> str:
+    return yaml.safe_dump(build_collector_config(settings), sort_keys=False)
+
+
+def _read_settings(gateway: Gateway) -> CollectorSettings:
+    tracing = gateway.spec.observability.tracing
+    return CollectorSettings(
+        longest_request_seconds=ceil(parse_duration(gateway.spec.serving.timeout)),
+        sampling_percent=tracing.sampling_percent,
+        endpoint=tracing.endpoint,
+    )
+
+
+def build_collector_config(settings: CollectorSettings) -> dict[str, Any]:
     """Receive, limit memory, judge whole traces, batch, send."""
-    exporters = _build_exporters(gateway)
+    exporters = _build_exporters(settings.endpoint)
     return {
         "extensions": {"health_check": {"endpoint": _listen(conventions.PORT_COLLECTOR_HEALTH)}},
         "receivers": {
@@ -57,7 +83,7 @@ def build_collector_config(gateway: Gateway) -> dict[str, Any]:
                 "limit_percentage": 80,
                 "spike_limit_percentage": 20,
             },
-            "tail_sampling": _build_sampling(gateway),
+            "tail_sampling": _build_sampling(settings),
             "batch": {},
         },
         "exporters": exporters,
@@ -75,12 +101,10 @@ def build_collector_config(gateway: Gateway) -> dict[str, Any]:
     }
 
 
-def _build_sampling(gateway: Gateway) -> dict[str, Any]:
-    longest_request = ceil(parse_duration(gateway.spec.serving.timeout))
-    percent = gateway.spec.observability.tracing.sampling_percent
+def _build_sampling(settings: CollectorSettings) -> dict[str, Any]:
     return {
         # A caller's trace has its root elsewhere: wait for as long as a request may take.
-        "decision_wait": f"{longest_request + _EXPORT_SECONDS}s",
+        "decision_wait": f"{settings.longest_request_seconds + _EXPORT_SECONDS}s",
         "decision_wait_after_root_received": f"{_EXPORT_SECONDS}s",
         "num_traces": _TRACES_IN_MEMORY,
         "decision_cache": {
@@ -102,14 +126,13 @@ def _build_sampling(gateway: Gateway) -> dict[str, Any]:
             {
                 "name": "share",
                 "type": "probabilistic",
-                "probabilistic": {"sampling_percentage": percent},
+                "probabilistic": {"sampling_percentage": settings.sampling_percent},
             },
         ],
     }
 
 
-def _build_exporters(gateway: Gateway) -> dict[str, Any]:
-    endpoint = gateway.spec.observability.tracing.endpoint
+def _build_exporters(endpoint: str | None) -> dict[str, Any]:
     if endpoint is None:
         # Nowhere to send them: print each kept span in one line with its trace id, so that a
         # request can still be followed from its log line. (`detailed` is a screenful a span,

@@ -45,8 +45,10 @@ def stamp(manifest: Manifest, owner: Gateway) -> Manifest:
     """The object as it is applied: pruned, labelled, owned, and carrying its own hash.
 
     Without the owner's uid (a gateway from a file) there is no ownerReference: a wrong one
-    would have the object deleted as an orphan.
+    would have the object deleted as an orphan. What is stamped already is returned as it is.
     """
+    if _read_hash(manifest):
+        return manifest
     metadata = dict(manifest["metadata"])
     metadata["labels"] = {**(metadata.get("labels") or {}), **_build_standard_labels(owner)}
     if owner.uid:
@@ -58,6 +60,17 @@ def stamp(manifest: Manifest, owner: Gateway) -> Manifest:
         conventions.ANNOTATION_APPLIED_HASH: build_digest(stamped),
     }
     return stamped
+
+
+def restamp(manifest: Manifest, owner: Gateway) -> Manifest:
+    """A new stamp for what was changed after it got its first."""
+    metadata = dict(manifest["metadata"])
+    metadata["annotations"] = {
+        key: value
+        for key, value in (metadata.get("annotations") or {}).items()
+        if key != conventions.ANNOTATION_APPLIED_HASH
+    }
+    return stamp({**manifest, "metadata": metadata}, owner)
 
 
 def diff(desired: Manifest, live: Manifest | None, owner_uid: str) -> Diff:

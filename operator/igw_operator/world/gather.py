@@ -48,10 +48,13 @@ class Relatives:
     pods: Sequence[Manifest] = ()
     replica_sets: Sequence[Manifest] = ()
 
+    def all(self) -> list[Manifest]:
+        """Every one of them."""
+        return [*self.children.values(), *self.pods, *self.replica_sets]
+
     def uids(self) -> set[str]:
         """Identities of all of them."""
-        relatives = [*self.children.values(), *self.pods, *self.replica_sets]
-        return {manifest["metadata"].get("uid", "") for manifest in relatives}
+        return {manifest["metadata"].get("uid", "") for manifest in self.all()}
 
 
 def observe(cache: Cache, manifest: Manifest) -> Observation:
@@ -67,10 +70,13 @@ def observe(cache: Cache, manifest: Manifest) -> Observation:
     return Observation(manifest=manifest, gateway=gateway, runtime=runtime)
 
 
-def find_relatives(cache: Cache, key: ObjectKey) -> Relatives:
-    """Children, pods and replica sets of a gateway."""
+def find_relatives(cache: Cache, key: ObjectKey, known: Relatives | None = None) -> Relatives:
+    """Children, pods and replica sets of a gateway.
+
+    What has not changed since ``known`` was found is taken from there, not unpacked again.
+    """
     by_kind: dict[str, list[Manifest]] = {}
-    for manifest in cache.of_gateway(key):
+    for manifest in cache.of_gateway(key, known.all() if known else ()):
         by_kind.setdefault(manifest["kind"], []).append(manifest)
     children = {
         (kind, manifest["metadata"]["name"]): manifest

@@ -11,7 +11,7 @@ from factories import a_gateway, gateway_manifest
 from igw_operator import conventions
 from igw_operator.api.objects import Manifest, parse_gateway
 from igw_operator.plan.children import build_children
-from igw_operator.plan.diff import Reason, diff, is_foreign, stamp
+from igw_operator.plan.diff import Reason, diff, is_foreign, restamp, stamp
 from plan_kit.children import an_input
 
 GATEWAY = a_gateway()
@@ -27,6 +27,14 @@ def config(**data: str) -> Manifest:
         "metadata": {"name": "c", "namespace": "demo"},
         "data": data,
     }
+
+
+def test_a_stamp_is_made_once_and_renewed_on_demand() -> None:
+    """What is stamped stays as it is; what was changed afterwards gets a stamp of its own."""
+    stamped = stamp(config(a="1"), GATEWAY)
+    assert stamp(stamped, GATEWAY) is stamped
+    changed = {**stamped, "data": {"a": "2"}}
+    assert restamp(changed, GATEWAY) == stamp(config(a="2"), GATEWAY)
 
 
 def test_stamps_identity_on_a_child() -> None:

@@ -130,3 +130,27 @@ def test_a_kind_whose_api_is_gone_is_forgotten() -> None:
     cache.drop_kind(kinds.PROMETHEUS_RULE)
     assert cache.count() == 0
     assert cache.of_gateway(ObjectKey("demo", "photos")) == []
+
+
+def test_a_known_copy_is_taken_while_it_is_the_latest() -> None:
+    """A second look within one pass unpacks only what has changed since the first."""
+    cache = Cache()
+    gateway = ObjectKey("demo", "photos")
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "a", 10, gateway="photos", spec=10))
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "b", 11, gateway="photos", spec=11))
+    before = cache.of_gateway(gateway)
+    cache.put(kinds.SERVICE, an_object(kinds.SERVICE, "b", 12, gateway="photos", spec=12))
+    now = cache.of_gateway(gateway, before)
+    assert now[0] is before[0]
+    assert [it["spec"] for it in now] == [10, 12]
+
+
+def test_objects_unlike_the_first_of_their_kind_come_back_whole() -> None:
+    """The first one seen is what the others are packed against; it need not resemble them."""
+    cache = Cache()
+    kept = [
+        an_object(kinds.SERVICE, f"a{i}", i, spec={"x": [i, None, 1.5, "ü" * i]}) for i in (1, 9)
+    ]
+    for manifest in kept:
+        cache.put(kinds.SERVICE, manifest)
+    assert cache.all(kinds.SERVICE) == kept
