@@ -76,7 +76,7 @@ class Classifier:
         started, started_ns = self._clock(), time.time_ns()
         scores = session.infer(batch)
         timing = Timing(started_ns=started_ns, seconds=self._clock() - started, size=len(tensors))
-        self._metrics.inference_seconds.labels(self.model.name).observe(timing.seconds)
+        self._metrics.count_inference(self.model.name, timing.size, timing.seconds)
         return scores, timing
 
     def finish(self, job: Job[T], scores: Tensor, timing: "Timing") -> T:

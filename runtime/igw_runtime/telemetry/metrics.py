@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -28,7 +28,13 @@ METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OP
 PREDICT_ENDPOINT: Final = "/predict"
 INFER_ENDPOINT: Final = "/v2/models/{model}/infer"
 VERSIONED_INFER_ENDPOINT: Final = "/v2/models/{model}/versions/{version}/infer"
-INFERENCE_ENDPOINTS: Final = (PREDICT_ENDPOINT, INFER_ENDPOINT, VERSIONED_INFER_ENDPOINT)
+V1_PREDICT_ENDPOINT: Final = "/v1/models/{model}:predict"
+INFERENCE_ENDPOINTS: Final = (
+    PREDICT_ENDPOINT,
+    INFER_ENDPOINT,
+    VERSIONED_INFER_ENDPOINT,
+    V1_PREDICT_ENDPOINT,
+)
 STAGES: Final = ("read", "queue", "validate", "preprocess", "infer", "format")
 LIFECYCLE_STATES: Final = ("starting", "ready", "draining", "stopping")
 
@@ -144,6 +150,17 @@ class Metrics:
             ["state"],
             registry=self.registry,
         )
+        self.batch_seconds = Summary(
+            "igw_runtime_batch_inference_seconds",
+            "Time of forward passes by how many images they had.",
+            ["size"],
+            registry=self.registry,
+        )
+        self.last_inference = Gauge(
+            "igw_runtime_last_inference_timestamp_seconds",
+            "When the last forward pass ended, in seconds since the epoch; 0 before the first.",
+            registry=self.registry,
+        )
         self.workers = Gauge(
             "igw_runtime_workers", "Threads that run inference.", registry=self.registry
         )
@@ -204,6 +221,12 @@ class Metrics:
             bounded = label if label in self._classes else OTHER
         self.predictions.labels(model, bounded).inc()
         self.confidence.labels(model).observe(confidence)
+
+    def count_inference(self, model: str, images: int, seconds: float) -> None:
+        """Count one forward pass."""
+        self.inference_seconds.labels(model).observe(seconds)
+        self.batch_seconds.labels(str(images)).observe(seconds)
+        self.last_inference.set_to_current_time()
 
     def watch_queue(self, read_size: Callable[[], int]) -> None:
         """Read the queue's size at scrape time instead of writing it on every request."""

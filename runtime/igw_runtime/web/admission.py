@@ -45,10 +45,10 @@ class Ticket:
         self._bytes = reserved_bytes
         self._slots = 1
 
-    def extend(self, slots: int) -> None:
-        """Take more slots for a request that turned out to hold several images."""
-        self._admission.reserve_slots(slots)
-        self._slots += slots
+    def hold(self, images: int, size_bytes: int) -> None:
+        """Occupy what the request turned out to hold, once its body was read and parsed."""
+        self._admission.reserve(images - self._slots, size_bytes - self._bytes)
+        self._slots, self._bytes = images, size_bytes
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +77,11 @@ class Admission:
         """Return how many images are admitted and unanswered."""
         return self._slots
 
+    @property
+    def capacity(self) -> int:
+        """Return how many images there is room for when nobody else is here."""
+        return self._settings.max_queue + self._read_load().workers
+
     def admit(self, content_length: int | None, deadline: Deadline, now: float) -> Ticket:
         """Return a ticket, or raise the first reason not to."""
         self._lifecycle.check_accepting()
@@ -94,27 +99,23 @@ class Admission:
         self._bytes += reserved
         return Ticket(self, reserved)
 
-    def reserve_slots(self, slots: int) -> None:
-        """Take slots beyond a ticket's first."""
-        capacity = self._capacity()
-        if slots + 1 > capacity:
-            # No retry would help, and no server has failed.
-            message = f"the request holds {slots + 1} images; at most {capacity} are accepted"
-            raise MalformedRequestError(message)
-        if self._slots + slots > capacity:
+    def reserve(self, slots: int, size_bytes: int) -> None:
+        """Change what is taken by this much; only more of something can be refused."""
+        too_many = slots > 0 and self._slots + slots > self.capacity
+        too_large = size_bytes > 0 and self._bytes + size_bytes > self._settings.max_queue_bytes
+        # One request always fits, however small the byte budget was made.
+        if too_many or (too_large and self._slots > 1):
             raise self._full()
         self._slots += slots
+        self._bytes += size_bytes
 
     def release(self, slots: int, reserved_bytes: int) -> None:
         """Give back what a ticket held."""
         self._slots -= slots
         self._bytes -= reserved_bytes
 
-    def _capacity(self) -> int:
-        return self._settings.max_queue + self._read_load().workers
-
     def _check_room(self, reserved: int) -> None:
-        if self._slots >= self._capacity():
+        if self._slots >= self.capacity:
             raise self._full()
         # One body always fits, however small the byte budget was made.
         if self._slots and self._bytes + reserved > self._settings.max_queue_bytes:
@@ -146,7 +147,9 @@ def parse_content_length(header: str | None) -> int | None:
     return int(header[:_MAX_LENGTH_DIGITS])
 
 
-async def read_body(receive: Receive, limit_bytes: int, seconds: float) -> bytes:
+async def read_body(
+    receive: Receive, limit_bytes: int, seconds: float, *, required: bool = True
+) -> bytes:
     """Read a whole body, bounded in size and time."""
     body = bytearray()
     try:
@@ -165,7 +168,7 @@ async def read_body(receive: Receive, limit_bytes: int, seconds: float) -> bytes
     except TimeoutError as error:
         slow = f"the body did not arrive within {seconds:g} s"
         raise BodyTimeoutError(slow) from error
-    if not body:
+    if required and not body:
         empty = "the request has no body; send an image"
         raise NoBodyError(empty)
     return bytes(body)

@@ -17,13 +17,15 @@ from igw_runtime.telemetry.metrics import (
     INFER_ENDPOINT,
     METHODS,
     PREDICT_ENDPOINT,
+    V1_PREDICT_ENDPOINT,
     VERSIONED_INFER_ENDPOINT,
     Metrics,
 )
 from igw_runtime.web.endpoint import Endpoint, Handler, oip_error, problem_error
 from igw_runtime.web.health import build_live, build_metrics, build_ready
+from igw_runtime.web.kserve_v1 import KServeV1
 from igw_runtime.web.middleware import RequestTelemetry
-from igw_runtime.web.oip import OpenInference
+from igw_runtime.web.oip.rest import OpenInference
 from igw_runtime.web.openapi import build_docs, build_openapi
 from igw_runtime.web.predict import build_predict
 from igw_runtime.web.submission import Desk
@@ -76,17 +78,35 @@ def _own_routes(services: Services) -> list[Route]:
 
 
 def _protocol_routes(services: Services) -> list[Route]:
-    oip = OpenInference(services.desk, services.lifecycle, services.model_name, services.read_model)
+    v1 = KServeV1(
+        desk=services.desk,
+        lifecycle=services.lifecycle,
+        name=services.model_name,
+        read_model=services.read_model,
+    )
+    oip = OpenInference(
+        desk=services.desk,
+        lifecycle=services.lifecycle,
+        metrics=services.metrics,
+        name=services.model_name,
+        read_model=services.read_model,
+    )
     table: dict[str, dict[str, Handler]] = {
+        "/v1/models": {"GET": v1.models},
+        V1_PREDICT_ENDPOINT: {"POST": v1.predict},  # before a model whose name ends like this
+        "/v1/models/{model}": {"GET": v1.ready},
         "/v2": {"GET": oip.server},
         "/v2/health/live": {"GET": build_live(services.lifecycle, services.longest_busy_seconds)},
         "/v2/health/ready": {"GET": build_ready(services.lifecycle)},
+        "/v2/repository/index": {"POST": oip.index},
+        "/v2/models/stats": {"GET": oip.statistics},  # before a model of that name
         INFER_ENDPOINT: {"POST": oip.infer},
         VERSIONED_INFER_ENDPOINT: {"POST": oip.infer},
     }
     for prefix in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
         table[prefix] = {"GET": oip.model}
         table[f"{prefix}/ready"] = {"GET": oip.ready}
+        table[f"{prefix}/stats"] = {"GET": oip.statistics}
     return [
         Route(path, Endpoint(methods, services.metrics, oip_error))
         for path, methods in table.items()
@@ -100,7 +120,7 @@ def _build_nowhere(metrics: Metrics) -> ASGIApp:
     protocol = Endpoint(methods, metrics, oip_error)
 
     async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = protocol if scope["path"].startswith("/v2/") else own
+        answer = protocol if scope["path"].startswith(("/v1/", "/v2/")) else own
         await answer(scope, receive, send)
 
     return nowhere

@@ -55,9 +55,14 @@ def build_document() -> dict[str, Any]:
         "/health": {"get": _describe_get("The process is alive")},
         "/ready": {"get": _describe_get("Traffic should be sent here")},
         "/metrics": {"get": _describe_get("Prometheus or OpenMetrics text")},
+        "/v1/models": {"get": _describe_get("The models of this server (KServe v1)")},
+        "/v1/models/{model}": {"get": _describe_get("The model is ready (KServe v1)", model)},
+        "/v1/models/{model}:predict": {"post": _describe_v1_predict(model)},
         "/v2": {"get": _describe_get("Server metadata")},
         "/v2/health/live": {"get": _describe_get("The process is alive")},
         "/v2/health/ready": {"get": _describe_get("All models are ready")},
+        "/v2/repository/index": {"post": _describe_index()},
+        "/v2/models/stats": {"get": _describe_get("What all models have done")},
     }
     for prefix, parameters in (
         ("/v2/models/{model}", model),
@@ -65,12 +70,13 @@ def build_document() -> dict[str, Any]:
     ):
         paths[prefix] = {"get": _describe_get("Model metadata", parameters)}
         paths[f"{prefix}/ready"] = {"get": _describe_get("The model is ready", parameters)}
+        paths[f"{prefix}/stats"] = {"get": _describe_get("What the model has done", parameters)}
         paths[f"{prefix}/infer"] = {"post": _describe_infer(parameters)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Inference gateway runtime", "version": __version__},
         "paths": paths,
-        "components": {"schemas": {"Prediction": _PREDICTION, "Problem": _PROBLEM}},
+        "components": {"schemas": _SCHEMAS},
     }
 
 
@@ -85,11 +91,7 @@ def _describe_predict() -> dict[str, Any]:
         responses[status] = {"description": text, "content": problem}
     return {
         "summary": "Classify one image",
-        "parameters": [
-            _header_parameter("X-Request-ID", "string"),
-            _header_parameter("X-Request-Timeout-Ms", "integer"),
-            _header_parameter("traceparent", "string"),
-        ],
+        "parameters": _COMMON_HEADERS,
         "requestBody": {
             "required": True,
             "content": {
@@ -104,14 +106,50 @@ def _describe_predict() -> dict[str, Any]:
 
 
 def _describe_infer(parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    length = _header_parameter("Inference-Header-Content-Length", "integer")
+    request, answer = _refer("InferRequest"), _refer("InferResponse")
+    binary = {"schema": {"type": "string", "format": "binary"}}
     return {
-        "summary": "Infer (Open Inference Protocol v2, JSON)",
-        "parameters": parameters,
+        "summary": "Infer (Open Inference Protocol v2, JSON or binary tensors)",
+        "parameters": [*parameters, *_COMMON_HEADERS, length],
         "requestBody": {
             "required": True,
-            "content": {"application/json": {"schema": {"type": "object"}}},
+            "content": {"application/json": request, "application/octet-stream": binary},
         },
-        "responses": {"200": {"description": "The response tensors"}},
+        "responses": {
+            "200": {
+                "description": "The output tensors",
+                "content": {"application/json": answer, "application/octet-stream": binary},
+            },
+            **_PROTOCOL_ERRORS,
+        },
+    }
+
+
+def _describe_v1_predict(parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "summary": "Classify instances (KServe v1)",
+        "parameters": [*parameters, *_COMMON_HEADERS],
+        "requestBody": {"required": True, "content": {"application/json": _refer("V1Request")}},
+        "responses": {
+            "200": {
+                "description": "One prediction for each instance, in order",
+                "content": {"application/json": _refer("V1Response")},
+            },
+            **_PROTOCOL_ERRORS,
+        },
+    }
+
+
+def _describe_index() -> dict[str, Any]:
+    question = {"type": "object", "properties": {"ready": {"type": "boolean"}}}
+    return {
+        "summary": "The models of this server (Open Inference Protocol v2)",
+        "requestBody": {"content": {"application/json": {"schema": question}}},
+        "responses": {
+            "200": {"description": "Name, version and state of each model"},
+            "400": _PROTOCOL_ERRORS["400"],
+        },
     }
 
 
@@ -127,10 +165,38 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
+def _refer(schema: str) -> dict[str, Any]:
+    return {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+
+
 def _header_parameter(name: str, kind: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "required": False, "schema": {"type": kind}}
 
 
+_COMMON_HEADERS: Final = [
+    _header_parameter("X-Request-ID", "string"),
+    _header_parameter("X-Request-Timeout-Ms", "integer"),
+    _header_parameter("traceparent", "string"),
+]
+_PROTOCOL_ERRORS: Final = {
+    status: {"description": text, "content": {"application/json": _refer("ProtocolError")}}
+    for status, text in {**_PROBLEMS, "404": "Unknown model or version"}.items()
+}
+_BEST: Final[dict[str, Any]] = {
+    "prediction": {"type": "string"},
+    "confidence": {"type": "number"},
+    "predictions": {
+        "type": "array",
+        "items": {
+            "type": "object",
+            "properties": {
+                "class": {"type": "string"},
+                "index": {"type": "integer"},
+                "confidence": {"type": "number"},
+            },
+        },
+    },
+}
 _PREDICTION: Final[dict[str, Any]] = {
     "type": "object",
     "properties": {
@@ -139,19 +205,7 @@ _PREDICTION: Final[dict[str, Any]] = {
         "model": {"type": "string"},
         "model_version": {"type": "string"},
         "weights": {"type": "string"},
-        "prediction": {"type": "string"},
-        "confidence": {"type": "number"},
-        "predictions": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {
-                    "class": {"type": "string"},
-                    "index": {"type": "integer"},
-                    "confidence": {"type": "number"},
-                },
-            },
-        },
+        **_BEST,
         "duration_ms": {"type": "number"},
     },
 }
@@ -163,5 +217,99 @@ _PROBLEM: Final[dict[str, Any]] = {
         "status": {"type": "integer"},
         "detail": {"type": "string"},
         "request_id": {"type": "string"},
+    },
+}
+_TENSOR: Final[dict[str, Any]] = {
+    "name": {"type": "string"},
+    "datatype": {"type": "string"},
+    "shape": {"type": "array", "items": {"type": "integer"}},
+    "parameters": {"type": "object"},
+    "data": {"type": "array"},
+}
+_SCHEMAS: Final[dict[str, Any]] = {
+    "Prediction": _PREDICTION,
+    "Problem": _PROBLEM,
+    "ProtocolError": {
+        "type": "object",
+        "required": ["error"],
+        "properties": {"error": {"type": "string"}},
+    },
+    "InferRequest": {
+        "type": "object",
+        "required": ["inputs"],
+        "properties": {
+            "id": {"type": "string"},
+            "parameters": {
+                "type": "object",
+                "properties": {
+                    "binary_data_output": {"type": "boolean"},
+                    "timeout": {"type": "integer", "minimum": 0},
+                },
+            },
+            "inputs": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 1,
+                "items": {
+                    "type": "object",
+                    "required": ["name", "datatype", "shape"],
+                    "properties": {
+                        **_TENSOR,
+                        "name": {"enum": ["image", "input"]},
+                        "datatype": {"enum": ["BYTES", "FP32"]},
+                    },
+                },
+            },
+            "outputs": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["name"],
+                    "properties": {
+                        "name": {"enum": ["probabilities", "labels"]},
+                        "parameters": {
+                            "type": "object",
+                            "properties": {"binary_data": {"type": "boolean"}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+    "InferResponse": {
+        "type": "object",
+        "properties": {
+            "model_name": {"type": "string"},
+            "model_version": {"type": "string"},
+            "id": {"type": "string"},
+            "outputs": {"type": "array", "items": {"type": "object", "properties": _TENSOR}},
+        },
+    },
+    "V1Request": {
+        "type": "object",
+        "required": ["instances"],
+        "properties": {
+            "instances": {
+                "type": "array",
+                "minItems": 1,
+                "items": {
+                    "anyOf": [
+                        {
+                            "type": "object",
+                            "required": ["b64"],
+                            "properties": {"b64": {"type": "string", "format": "byte"}},
+                        },
+                        {"type": "object", "minProperties": 1, "maxProperties": 1},
+                        {"type": "array"},
+                    ]
+                },
+            }
+        },
+    },
+    "V1Response": {
+        "type": "object",
+        "properties": {
+            "predictions": {"type": "array", "items": {"type": "object", "properties": _BEST}}
+        },
     },
 }

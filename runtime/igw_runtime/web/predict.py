@@ -4,6 +4,7 @@ The image is the raw body, the first file of a form, or base64 in JSON.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
@@ -44,7 +45,6 @@ def build_renderer(
     """Return what turns a classification into this request's answer, in a worker thread."""
 
     def render(result: Classification) -> bytes:
-        _, label, confidence = result.top[0]
         return encode_json(
             {
                 "request_id": exchange.request_id,
@@ -52,14 +52,22 @@ def build_renderer(
                 "model": model.name,
                 "model_version": model.version,
                 "weights": model.weights,
-                "prediction": label,
-                "confidence": round(confidence, 6),
-                "predictions": [
-                    {"class": name, "index": index, "confidence": round(value, 6)}
-                    for index, name, value in result.top
-                ],
+                **describe_prediction(result),
                 "duration_ms": round((clock() - exchange.started) * 1000, 3),
             }
         )
 
     return render
+
+
+def describe_prediction(result: Classification) -> dict[str, Any]:
+    """Return what the model says of an image, the best class first."""
+    best = [
+        {"class": label, "index": index, "confidence": round(confidence, 6)}
+        for index, label, confidence in result.top
+    ]
+    return {
+        "prediction": best[0]["class"],
+        "confidence": best[0]["confidence"],
+        "predictions": best,
+    }

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Receive, Scope
 
-from igw_runtime.errors import ClientGoneError, DeadlineExceededError
+from igw_runtime.errors import ClientGoneError, DeadlineExceededError, RequestError
 from igw_runtime.models.preprocessing import Tensor
 from igw_runtime.serving.deadlines import Deadline, parse_timeout
 from igw_runtime.serving.jobs import Classification, ImagePayload, Job, JobQueue
@@ -66,9 +66,12 @@ class Desk:
         payloads: Sequence[ImagePayload | Tensor],
         render: Callable[[Classification], T],
         deadline: Deadline,
-        receive: Receive,
+        receive: Receive | None,
     ) -> list[T]:
-        """Queue one job for each image and wait for all of them."""
+        """Queue one job for each image and wait for all of them.
+
+        Without `receive` the caller is cancelled when its client leaves.
+        """
         loop = asyncio.get_running_loop()
         jobs: list[Job[T]] = [
             Job(
@@ -85,15 +88,20 @@ class Desk:
             self.queue.put(job)
         try:
             return await self._wait(jobs, deadline, receive)
+        except RequestError as error:
+            raise _name_culprit(error, jobs) from error
         finally:
             for job in jobs:
                 job.abandon()
 
-    async def _wait(self, jobs: Sequence[Job[T]], deadline: Deadline, receive: Receive) -> list[T]:
+    async def _wait(
+        self, jobs: Sequence[Job[T]], deadline: Deadline, receive: Receive | None
+    ) -> list[T]:
         answers = asyncio.gather(*(job.future for job in jobs))
         # Else asyncio logs an error for each wait that ends without its answer.
         answers.add_done_callback(_retrieve)
-        hangup = asyncio.create_task(receive_nothing(receive))
+        gone = receive_nothing(receive) if receive else asyncio.Event().wait()
+        hangup: asyncio.Task[Any] = asyncio.create_task(gone)
         waits: set[asyncio.Future[Any]] = {answers, hangup}
         try:
             done, _ = await asyncio.wait(
@@ -111,6 +119,21 @@ class Desk:
             raise ClientGoneError(message)
         message = "the answer was not ready before the deadline"
         raise DeadlineExceededError(message)
+
+
+def keep(result: Classification) -> Classification:
+    """Render nothing: for protocols whose answer is made of all images at once."""
+    return result
+
+
+def _name_culprit(error: RequestError, jobs: Sequence[Job[Any]]) -> RequestError:
+    """Say which image of several it was."""
+    if len(jobs) > 1:
+        for number, job in enumerate(jobs):
+            done = job.future.done() and not job.future.cancelled()
+            if done and job.future.exception() is error:
+                return type(error)(f"image {number}: {error}", headers=error.headers)
+    return error
 
 
 def _retrieve(answers: asyncio.Future[Any]) -> None:

@@ -12,6 +12,14 @@ async def test_every_route_is_described_and_every_description_is_routed() -> Non
             for method in operations:
                 answer = await bench.client.call(method.upper(), concrete)
                 assert answer.status not in {404, 405}, (method, path)
+                labels = {"method": method.upper(), "endpoint": path}
+                answered = [
+                    bench.sample("http_requests_total", status=status, **labels)
+                    for status in ("2xx", "4xx", "5xx")
+                ]
+                assert max(answered) == 1, (method, path)
+        routed = {route.path for route in bench.client.app._app.routes}  # type: ignore[attr-defined]
+    assert routed - {"/openapi.json", "/docs"} == set(build_document()["paths"])
 
 
 async def test_docs_page_is_self_contained() -> None:
