@@ -25,6 +25,10 @@ def _slo(**slo: Any) -> dict[str, Any]:
     return {"slo": slo}
 
 
+def _route(**route: Any) -> dict[str, Any]:
+    return {"service": {"route": {"parentRefs": [{"name": "public"}]} | route}}
+
+
 BAD_GATEWAYS = (
     BadGateway(
         "an objective of 100 leaves no budget",
@@ -126,6 +130,33 @@ BAD_GATEWAYS = (
         "spec.observability.collector",
         "needs endpoint",
         {"observability": {"collector": {"mode": "External"}}},
+    ),
+    BadGateway(
+        "a Gateway that is named twice",
+        "spec.service.route.parentRefs",
+        "name each Gateway once",
+        _route(parentRefs=[{"name": "public"}, {"name": "public", "sectionName": "https"}]),
+    ),
+    BadGateway(
+        "a listener that is named twice",
+        "spec.service.route.parentRefs",
+        "name each Gateway once",
+        _route(parentRefs=[{"name": "public", "sectionName": "https"}] * 2),
+    ),
+    BadGateway(
+        "a route through nothing", "spec.service.route.parentRefs", "1", _route(parentRefs=[])
+    ),
+    BadGateway(
+        "a host name with a scheme",
+        "spec.service.route.hostnames",
+        "must be a host name",
+        _route(hostnames=["https://photos.example.com"]),
+    ),
+    BadGateway(
+        "a path that leads out of itself",
+        "spec.service.route.pathPrefix",
+        "without a final /",
+        _route(pathPrefix="/photos/../other"),
     ),
     BadGateway("a name of 64 characters", "metadata.name", "at most 63", name="a" * 64),
     BadGateway("a name that starts with a digit", "metadata.name", "starting with", name="9lives"),

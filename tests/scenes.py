@@ -25,7 +25,9 @@ from igw_operator.plan.inputs import Capabilities, PlanInput
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 LONG_AGO = "2026-03-04T11:00:00Z"
 JUST_NOW = "2026-03-04T11:59:50Z"
-FULL = Capabilities(service_monitors=True, prometheus_rules=True, custom_metrics=True)
+FULL = Capabilities(
+    service_monitors=True, prometheus_rules=True, custom_metrics=True, http_routes=True
+)
 HASH = "6d4cf56db6"
 OLD_HASH = "77b8c6d9f5"
 DEPLOYMENT = ("Deployment", "photos")

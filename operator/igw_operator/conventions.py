@@ -40,6 +40,7 @@ ANNOTATION_CONFIG_HASH: Final = f"{GROUP}/config-hash"
 # On an InferenceRuntime, as storageclass.kubernetes.io/is-default-class is on a StorageClass.
 ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
 
+PORT_SERVICE: Final = 80
 PORT_HTTP: Final = 8080
 PORT_METRICS: Final = 9090
 PORT_OTLP_GRPC: Final = 4317
@@ -48,6 +49,11 @@ PORT_COLLECTOR_HEALTH: Final = 13133
 PORT_COLLECTOR_METRICS: Final = 8888
 PORT_NAME_HTTP: Final = "http"
 PORT_NAME_METRICS: Final = "metrics"
+
+# What implementations of Gateway API put on a proxy that runs beside its Gateway.
+# https://gateway-api.sigs.k8s.io/geps/gep-1762/
+LABEL_PROXY_OF: Final = "gateway.networking.k8s.io/gateway-name"
+LABEL_NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 CONTAINER_RUNTIME: Final = "runtime"
 CONTAINER_COLLECTOR: Final = "collector"

@@ -110,6 +110,22 @@ PROMETHEUS_RULE: Final = Resource(
     selector=_MANAGED,
     optional=True,
 )
+HTTP_ROUTE: Final = Resource(
+    group="gateway.networking.k8s.io",
+    version="v1",
+    kind="HTTPRoute",
+    plural="httproutes",
+    selector=_MANAGED,
+    optional=True,
+)
+# Of the platform team: whether there is one, and how clients reach it.
+PARENT_GATEWAY: Final = Resource(
+    group="gateway.networking.k8s.io",
+    version="v1",
+    kind="Gateway",
+    plural="gateways",
+    optional=True,
+)
 
 OWN: Final = (GATEWAY, RUNTIME)
 CHILDREN: Final = (
@@ -122,9 +138,11 @@ CHILDREN: Final = (
     NETWORK_POLICY,
     SERVICE_MONITOR,
     PROMETHEUS_RULE,
+    HTTP_ROUTE,
 )
 OBSERVED: Final = (POD, REPLICA_SET)
-WATCHED: Final = (*OWN, *CHILDREN, *OBSERVED)
+NAMED: Final = (PARENT_GATEWAY,)  # of others, and of interest to the gateways that name them
+WATCHED: Final = (*OWN, *CHILDREN, *OBSERVED, *NAMED)
 
 CHILD_BY_KIND: Final[Mapping[str, Resource]] = {child.kind: child for child in CHILDREN}
 

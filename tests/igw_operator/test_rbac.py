@@ -8,11 +8,10 @@ from typing import Any
 
 import yaml
 
-from factories import a_gateway, a_runtime
 from igw_operator import kinds
 from igw_operator.kinds import CHILD_BY_KIND, Resource
 from igw_operator.plan.children import build_children
-from igw_operator.plan.inputs import Capabilities, PlanInput
+from plan_kit.children import an_input
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "operator-rbac.yaml"
 Right = tuple[str, str, str]  # group, resource, verb
@@ -24,7 +23,7 @@ def test_the_cluster_role_is_what_the_code_needs() -> None:
     needed = {
         *_rights(kinds.CHILDREN, CHILD_VERBS),
         *_rights(kinds.OWN, ("get", "list", "watch")),
-        *_rights(kinds.OBSERVED, ("list", "watch")),
+        *_rights((*kinds.OBSERVED, *kinds.NAMED), ("list", "watch")),
         *((it.group, f"{it.plural}/status", "patch") for it in kinds.OWN),
         (kinds.GATEWAY.group, f"{kinds.GATEWAY.plural}/finalizers", "update"),
         ("", "events", "list"),
@@ -45,14 +44,12 @@ def test_the_role_is_what_the_lease_needs() -> None:
 
 def test_every_kind_that_is_built_is_in_the_table() -> None:
     """A new builder needs a row, and with it a right."""
-    inputs = PlanInput(
-        gateway=a_gateway(),
-        runtime=a_runtime(),
-        capabilities=Capabilities(
-            service_monitors=True, prometheus_rules=True, custom_metrics=True
-        ),
-    )
-    built = {(child["apiVersion"], child["kind"]) for child in build_children(inputs)}
+    specs: list[dict[str, Any]] = [{"service": {"route": {"parentRefs": [{"name": "public"}]}}}]
+    built = {
+        (child["apiVersion"], child["kind"])
+        for spec in specs
+        for child in build_children(an_input(**spec))
+    }
     assert built == {(it.api_version, it.kind) for it in CHILD_BY_KIND.values()}
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from factories import gateway_manifest
 from integration.cluster import Cluster, Manifest, Write, wait_for
-from integration.operator_process import OperatorProcess, install
+from integration.operator_process import OperatorProcess, install, install_gateway_api
 from localnode.controlplane import ControlPlane
 from localnode.toolchain import is_built, tool_folder
 from localnode.versions import load_versions
@@ -27,7 +27,7 @@ _numbers = itertools.count(1)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Everything in this folder needs the parts of the local node."""
     tools = load_versions().tools
-    missing = [name for name in ("etcd", "kubernetes") if not is_built(tools[name])]
+    missing = [name for name in ("etcd", "kubernetes", "gateway-api") if not is_built(tools[name])]
     for item in items:
         if Path(__file__).parent not in item.path.parents:
             continue
@@ -47,6 +47,13 @@ def prometheus_crds() -> Path:
 
 
 @pytest.fixture(scope="session")
+def gateway_api_crds() -> Path:
+    """The folder with the CRDs of Gateway API."""
+    tool = load_versions().tools["gateway-api"]
+    return tool_folder(tool) / "share" / "gateway-api-crds"
+
+
+@pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The API server of most tests."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
@@ -54,9 +61,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="session")
-def cluster(plane: ControlPlane, prometheus_crds: Path) -> Iterator[Cluster]:
+def cluster(
+    plane: ControlPlane, prometheus_crds: Path, gateway_api_crds: Path
+) -> Iterator[Cluster]:
     """The cluster with everything installed."""
     cluster = Cluster(plane)
+    install_gateway_api(cluster, gateway_api_crds)
     install(cluster, prometheus_crds=prometheus_crds)
     yield cluster
     cluster.close()

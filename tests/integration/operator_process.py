@@ -113,6 +113,13 @@ def install_prometheus_crds(cluster: Cluster, folder: Path) -> None:
         cluster.apply(yaml.safe_load(text))
 
 
+def install_gateway_api(cluster: Cluster, folder: Path) -> None:
+    """The kind that the operator writes, and the one that it reads."""
+    for name in ("httproutes", "gateways"):
+        text = (folder / f"gateway.networking.k8s.io_{name}.yaml").read_text()
+        cluster.apply(yaml.safe_load(text))
+
+
 def _try(cluster: Cluster, manifest: Manifest) -> bool:
     try:
         cluster.apply(manifest)

@@ -38,7 +38,9 @@ def test_nothing_differs_after_an_apply(place: Place) -> None:
         inputs = PlanInput(
             gateway=gateway,
             runtime=runtime,
-            capabilities=Capabilities(service_monitors=True, prometheus_rules=True),
+            capabilities=Capabilities(
+                service_monitors=True, prometheus_rules=True, http_routes=True
+            ),
         )
         for child in build_children(inputs):
             key = child["kind"], child["metadata"]["name"]
@@ -115,6 +117,22 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
             "service": {
                 "type": "LoadBalancer",
                 "annotations": {"cloud/internal": "true", "empty": ""},
+            }
+        },
+        {
+            "service": {
+                "route": {
+                    "parentRefs": [{"name": "public", "namespace": "infra"}, {"name": "own"}],
+                    "hostnames": ["photos.example.com", "*.example.com"],
+                }
+            }
+        },
+        {
+            "service": {
+                "route": {
+                    "parentRefs": [{"name": "public", "sectionName": name} for name in "ab"],
+                    "pathPrefix": "/a/b.c",
+                }
             }
         },
     ),

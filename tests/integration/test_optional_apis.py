@@ -1,4 +1,4 @@
-"""A cluster without the Prometheus Operator, which then gets it: a condition and an action."""
+"""A cluster without optional APIs, which then gets them: a condition and an action."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import pytest
 
 from integration.cluster import Cluster, wait_for
 from integration.conftest import Place
-from integration.operator_process import OperatorProcess, install, install_prometheus_crds
+from integration.operator_process import (
+    OperatorProcess,
+    install,
+    install_gateway_api,
+    install_prometheus_crds,
+)
 from localnode.controlplane import ControlPlane
+
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @pytest.fixture
@@ -48,9 +55,8 @@ def test_the_prometheus_operator_may_come_and_go(bare: Cluster, prometheus_crds:
         "the condition to follow",
     )
 
-    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
     for name in ("servicemonitors", "prometheusrules"):
-        bare.request("DELETE", f"{crds}/{name}.monitoring.coreos.com")
+        bare.request("DELETE", f"{_CRDS}/{name}.monitoring.coreos.com")
     wait_for(
         lambda: place.condition("MonitoringReady")["reason"] == "PrometheusOperatorMissing",
         "the condition to be back",
@@ -58,3 +64,31 @@ def test_the_prometheus_operator_may_come_and_go(bare: Cluster, prometheus_crds:
     )
     place.apply(serving={"maxBatch": 2})
     place.settle()
+
+
+def test_gateway_api_may_come_go_and_come_back(bare: Cluster, gateway_api_crds: Path) -> None:
+    """With a route that is asked for from the beginning; nothing else is touched by it."""
+    place = Place(bare, "demo")
+    place.make(service={"route": {"parentRefs": [{"name": "public"}]}})
+    assert place.get("Deployment") is not None
+    route = place.condition("RouteReady")
+    assert (route["status"], route["reason"]) == ("False", "GatewayApiMissing")
+
+    for _ in range(2):
+        install_gateway_api(bare, gateway_api_crds)
+        wait_for(
+            lambda: ("HTTPRoute", "photos") in place.children(),
+            "the route to be made",
+            timeout_seconds=40,
+        )
+        wait_for(
+            lambda: place.condition("RouteReady")["reason"] == "ParentNotFound",
+            "the condition to follow",
+        )
+        for name in ("httproutes", "gateways"):
+            bare.request("DELETE", f"{_CRDS}/{name}.gateway.networking.k8s.io")
+        wait_for(
+            lambda: place.condition("RouteReady")["reason"] == "GatewayApiMissing",
+            "the condition to be back",
+            timeout_seconds=40,
+        )

@@ -16,6 +16,7 @@ from igw_operator import conventions
 from igw_operator.api.objects import Manifest, parse_gateway, parse_runtime
 from igw_operator.plan.inputs import Capabilities, Defaults
 from igw_operator.plan.render import render
+from plan_kit.children import EVERY_API
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden"
 CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
@@ -23,9 +24,7 @@ CASES: Final = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
 _MONITORED: Final = Capabilities(service_monitors=True, prometheus_rules=True)
 _CAPABILITIES: Final = {
     "minimal": Capabilities(),
-    "everything-set": Capabilities(
-        service_monitors=True, prometheus_rules=True, custom_metrics=True
-    ),
+    "everything-set": EVERY_API,
 }
 _DEFAULTS: Final = {
     "everything-set": Defaults(
@@ -33,6 +32,7 @@ _DEFAULTS: Final = {
         runbook_base_url="https://runbooks.example",
         grafana_url="https://grafana.example",
         monitoring_namespaces=("monitoring", "observability"),
+        proxy_namespaces=("envoy-gateway-system",),
     ),
 }
 

@@ -9,7 +9,9 @@ from igw_operator.api.objects import Manifest
 from igw_operator.plan.children import build_children
 from igw_operator.plan.inputs import Capabilities, Defaults, PlanInput
 
-EVERY_API = Capabilities(service_monitors=True, prometheus_rules=True, custom_metrics=True)
+EVERY_API = Capabilities(
+    service_monitors=True, prometheus_rules=True, custom_metrics=True, http_routes=True
+)
 
 
 def an_input(

@@ -27,6 +27,7 @@ from igw_operator.api.fields import (
     parse_duration,
     parse_quantity,
 )
+from igw_operator.api.service import Service
 from igw_operator.api.windows import Window
 
 _LABEL_NAME: Final = re.compile("[a-zA-Z_][a-zA-Z0-9_]*")
@@ -245,15 +246,6 @@ class Scheduling(ApiModel):
     """PriorityClass of the replicas."""
     spot: Spot = Spot.NEVER
     """Whether replicas may (Prefer) or must (Require) run on interruptible nodes."""
-
-
-class Service(ApiModel):
-    """The Service that clients call."""
-
-    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
-    """Type of the Service."""
-    annotations: Labels = Field(default={})
-    """Annotations of the Service, such as a cloud's load balancer reads."""
 
 
 Objective = Annotated[

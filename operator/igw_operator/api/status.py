@@ -70,6 +70,13 @@ class ServedRuntime(ApiModel):
     """Image of the model server."""
 
 
+class Address(ApiModel):
+    """A place to call."""
+
+    url: str
+    """Base URL."""
+
+
 class SloStatus(ApiModel):
     """One objective and what is left of its error budget."""
 
@@ -109,7 +116,11 @@ class GatewayStatus(ApiModel):
     selector: str | None = None
     """Label selector of the replicas, for the scale subresource."""
     url: str | None = None
-    """Where clients in the cluster reach the gateway. Absent until its Service exists."""
+    """Where clients reach the gateway: from outside once RouteReady is True, else in the cluster.
+    Absent until its Service exists.
+    """
+    address: Address | None = None
+    """Where clients in the cluster reach the gateway, whatever its route does."""
     model: ServedModel | None = None
     """The model that was judged."""
     runtime: ServedRuntime | None = None

@@ -117,6 +117,13 @@ def _report_runtime(manifest: Mapping[str, Any]) -> Any:
     return _identity(manifest), manifest.get("spec")
 
 
+def _report_parent(manifest: Mapping[str, Any]) -> Any:
+    """Leave out the count of attached routes: each route of a fleet would wake all others."""
+    status = manifest.get("status") or {}
+    conditions = [(it.get("type"), it.get("status")) for it in status.get("conditions") or ()]
+    return _identity(manifest), manifest.get("spec"), status.get("addresses"), conditions
+
+
 def _identity(manifest: Mapping[str, Any]) -> Any:
     metadata = manifest["metadata"]
     names = ("uid", "labels", "annotations", "ownerReferences", "deletionTimestamp")
@@ -126,4 +133,5 @@ def _identity(manifest: Mapping[str, Any]) -> Any:
 _REPORTED: Final = {
     kinds.AUTOSCALER: _report_autoscaler,
     kinds.RUNTIME: _report_runtime,
+    kinds.PARENT_GATEWAY: _report_parent,
 }

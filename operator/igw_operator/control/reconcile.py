@@ -42,7 +42,14 @@ from igw_operator.plan.inputs import Defaults, PlanInput
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
-from igw_operator.world.gather import Observation, Relatives, find_relatives, gather, observe
+from igw_operator.world.gather import (
+    Observation,
+    Relatives,
+    find_parents,
+    find_relatives,
+    gather,
+    observe,
+)
 from igw_operator.world.warning_events import WarningEvents
 
 _CONFLICT: Final = 409
@@ -247,6 +254,7 @@ class Reconciler:
             desired=run.desired,
             failures=run.failures,
             events=events,
+            parents=find_parents(self._cache, run.observation.manifest),
         )
 
 

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"  # it is not, and time may cure it (only while True)
     STALLED = "Stalled"  # it is not, and somebody has to do something (only while True)
     AVAILABLE = "Available"  # at least one replica answers
+    ROUTE_READY = "RouteReady"  # its Gateways lead requests to it (only where asked for)
     SCALING_READY = "ScalingReady"  # the number of replicas follows what is asked for
     MONITORING_READY = "MonitoringReady"  # a Prometheus scrapes it and evaluates its rules
     TELEMETRY_READY = "TelemetryReady"  # spans have somewhere to go

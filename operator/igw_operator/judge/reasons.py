@@ -23,6 +23,7 @@ class Reason(StrEnum):
     AT_MAX_REPLICAS = "AtMaxReplicas"  # the autoscaler works, but wants more than maxReplicas
     FIXED_REPLICAS = "FixedReplicas"  # no autoscaler is asked for, and there is none
     COLLECTOR_AVAILABLE = "CollectorAvailable"  # the managed collector runs
+    ROUTE_ACCEPTED = "RouteAccepted"  # every Gateway has accepted the route and resolved it
     NOT_HELD = "NotHeld"  # no template change is waiting
 
     # On the way: nothing is known to be wrong.
@@ -38,6 +39,7 @@ class Reason(StrEnum):
     # Nobody knows.
     NOT_VERIFIED = "NotVerified"  # the objects are there; their effect has not been proven
     NO_DATA = "NoData"  # no SLO reading exists
+    ROUTE_PENDING = "RoutePending"  # a Gateway's controller has not judged the route yet
 
     # Chosen by the owner.
     MONITORING_DISABLED = "MonitoringDisabled"  # spec.observability.metrics.enabled is false
@@ -90,7 +92,23 @@ class Reason(StrEnum):
     CANNOT_SCALE = "CannotScale"  # the autoscaler cannot read or set the replicas
     METRICS_UNAVAILABLE = "MetricsUnavailable"  # the autoscaler gets no metrics
     CUSTOM_METRICS_UNAVAILABLE = "CustomMetricsUnavailable"  # two targets need an absent API
+    GATEWAY_API_MISSING = "GatewayApiMissing"  # a route is asked for, and the CRDs are absent
     PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
+
+    # The route: what Gateway API's controllers say, in the words that the API gives them.
+    # https://gateway-api.sigs.k8s.io/reference/spec/#routeconditionreason
+    NOT_ALLOWED_BY_LISTENERS = "NotAllowedByListeners"  # no listener takes routes from here
+    NO_MATCHING_LISTENER_HOSTNAME = "NoMatchingListenerHostname"  # no listener has such a host
+    NO_MATCHING_PARENT = "NoMatchingParent"  # the Gateway has no such listener
+    UNSUPPORTED_VALUE = "UnsupportedValue"  # the controller cannot do a part of the route
+    INCOMPATIBLE_FILTERS = "IncompatibleFilters"  # the controller cannot rewrite the path
+    REF_NOT_PERMITTED = "RefNotPermitted"  # the controller may not use the Service
+    INVALID_KIND = "InvalidKind"  # the controller takes no Service for a backend
+    BACKEND_NOT_FOUND = "BackendNotFound"  # the controller does not find the Service
+    UNSUPPORTED_PROTOCOL = "UnsupportedProtocol"  # the controller cannot speak to the Service
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"  # a controller refuses the route in other words
+    PARENT_NOT_FOUND = "ParentNotFound"  # there is no such Gateway
+    PARENT_NOT_PROGRAMMED = "ParentNotProgrammed"  # the Gateway itself does not work
 
 
 SEVERITY: Final = (

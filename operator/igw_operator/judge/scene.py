@@ -19,13 +19,14 @@ from igw_operator.judge.workload import Workload, parse_workload
 from igw_operator.plan.diff import diff, stamp
 
 # Kinds whose status is evidence for a condition.
-_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler"}
+_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler", "HTTPRoute"}
 
 
 class Concern(StrEnum):
     """What a child is for: each concern has a condition of its own."""
 
     SERVING = "serving"
+    ROUTING = "routing"
     SCALING = "scaling"
     MONITORING = "monitoring"
     TELEMETRY = "telemetry"
@@ -67,6 +68,8 @@ class Scene:
             return Concern.TELEMETRY
         if kind in {"ServiceMonitor", "PrometheusRule"} or name == self.child_name("metrics"):
             return Concern.MONITORING
+        if kind == "HTTPRoute":
+            return Concern.ROUTING
         if kind in {"HorizontalPodAutoscaler", "ScaledObject"}:
             return Concern.SCALING
         return Concern.SERVING

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from igw_operator.api.objects import Gateway, Manifest, Runtime
+from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.errors import ApiError, SpecError
 from igw_operator.plan.inputs import Capabilities
 
@@ -43,5 +43,7 @@ class Snapshot:
     replica_sets: Sequence[Manifest] = ()
     pods: Sequence[Manifest] = ()
     events: Sequence[Manifest] = ()
+    parents: Mapping[ObjectKey, Manifest] = field(default_factory=dict)
+    """The Gateways that the gateway's route names, as far as they exist."""
     capabilities: Capabilities = field(default_factory=Capabilities)
     failures: Sequence[ApplyFailure] = ()

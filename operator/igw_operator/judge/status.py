@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.api.status import (
+    Address,
     Condition,
     GatewayStatus,
     ServedModel,
@@ -26,6 +27,7 @@ from igw_operator.api.status import (
 from igw_operator.judge.conditions import ConditionType, build_conditions, is_trouble
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.reasons import Reason
+from igw_operator.judge.route import find_url, judge_route
 from igw_operator.judge.scene import Scene, build_scene
 from igw_operator.judge.serving import is_stalled, judge_available, judge_ready
 from igw_operator.judge.snapshot import Snapshot
@@ -40,6 +42,7 @@ from igw_operator.judge.surroundings import (
 # While Ready says that all is well, the first of these that is in trouble gives the REASON.
 _LOUDNESS: Final = (
     ConditionType.READY,
+    ConditionType.ROUTE_READY,
     ConditionType.SLO_MET,
     ConditionType.ROLLOUT_HELD,
     ConditionType.SCALING_READY,
@@ -53,14 +56,15 @@ def judge(
 ) -> dict[str, Any]:
     """The complete new status, in the API server's own form."""
     scene = build_scene(snapshot, now)
+    verdicts = _judge_all(scene)
     conditions = build_conditions(
-        _judge_all(scene),
+        verdicts,
         previous=previous_status or {},
         generation=scene.generation,
         now=now,
     )
     loudest = _find_loudest(conditions, quiet=_find_unasked(snapshot.gateway))
-    server = scene.server
+    server, internal = scene.server, _url(scene.child("Service"))
     status = GatewayStatus(
         observed_generation=scene.generation,
         conditions=conditions,
@@ -71,7 +75,8 @@ def judge(
         updated_replicas=server.updated if server else 0,
         readiness=f"{server.ready}/{server.wanted}" if server else "0/0",
         selector=_selector(scene.child("Deployment")),
-        url=_url(scene.child("Service")),
+        url=find_url(scene, verdicts.get(ConditionType.ROUTE_READY)) or internal,
+        address=Address(url=internal) if internal else None,
         model=_model(snapshot.gateway),
         runtime=_runtime(snapshot),
         slo=_objectives(snapshot.gateway),
@@ -111,7 +116,8 @@ def _judge_surroundings(scene: Scene) -> dict[ConditionType, Verdict]:
             ),
             unknown,
         )
-    return {
+    route = judge_route(scene, gateway)
+    return ({ConditionType.ROUTE_READY: route} if route is not None else {}) | {
         ConditionType.SCALING_READY: judge_scaling(scene, gateway),
         ConditionType.MONITORING_READY: judge_monitoring(scene, gateway),
         ConditionType.TELEMETRY_READY: judge_telemetry(scene, gateway),
@@ -135,7 +141,9 @@ def _find_loudest(conditions: tuple[Condition, ...], *, quiet: frozenset[str]) -
     ready = by_type[ConditionType.READY]
     if ready.status != Truth.TRUE.value:
         return ready
-    in_order = (by_type[kind] for kind in _LOUDNESS if by_type[kind].reason not in quiet)
+    in_order = (
+        by_type[kind] for kind in _LOUDNESS if kind in by_type and by_type[kind].reason not in quiet
+    )
     return next((it for it in in_order if is_trouble(it.type, it.status, it.reason)), ready)
 
 

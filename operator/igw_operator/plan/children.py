@@ -12,6 +12,7 @@ from igw_operator.plan.collector import build_collector
 from igw_operator.plan.deployment import build_deployment
 from igw_operator.plan.disruption import build_pdb
 from igw_operator.plan.hpa import build_hpa
+from igw_operator.plan.http_route import build_http_route
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.network_policy import build_runtime_policy
 from igw_operator.plan.runtime_config import build_runtime_config
@@ -39,6 +40,7 @@ def build_children(inputs: PlanInput) -> list[Manifest]:
         build_deployment(inputs),
         build_hpa(inputs),
         build_pdb(inputs),
+        build_http_route(inputs),
         build_service_monitor(inputs),
         build_prometheus_rule(inputs),
     ]

@@ -15,6 +15,7 @@ class Capabilities:
     service_monitors: bool = False
     prometheus_rules: bool = False
     custom_metrics: bool = False
+    http_routes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,8 @@ class Defaults:
     """Base of the dashboard links in alerts; empty: they are paths within any Grafana."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces that may scrape; empty: every namespace may reach the metrics port."""
+    proxy_namespaces: tuple[str, ...] = ()
+    """Namespaces with the proxies of Gateways, where these are not beside their Gateway."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

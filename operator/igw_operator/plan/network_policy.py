@@ -25,7 +25,7 @@ def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
     if not policy.enabled:
         return None
     ingress = [
-        _build_rule("from", policy.allow_from, conventions.PORT_HTTP),
+        _build_rule("from", _build_callers(inputs), conventions.PORT_HTTP),
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
     ]
     egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]
@@ -87,16 +87,37 @@ def _build_rule(side: str, peers: Sequence[dict[str, Any]], *ports: int) -> dict
     return rule | {"ports": [{"protocol": "TCP", "port": port} for port in ports]}
 
 
+def _build_callers(inputs: PlanInput) -> list[dict[str, Any]]:
+    """Who may call the serving port; nobody named means everybody."""
+    spec = inputs.gateway.spec
+    allowed = list(spec.network_policy.allow_from)
+    if not allowed or spec.service.route is None:
+        return allowed
+    # Who asks for a route through a Gateway wants to be called by its proxy.
+    for parent in spec.service.route.parent_refs:
+        namespace = parent.namespace or inputs.gateway.namespace
+        peer = {
+            "namespaceSelector": {"matchLabels": {conventions.LABEL_NAMESPACE_NAME: namespace}},
+            "podSelector": {"matchLabels": {conventions.LABEL_PROXY_OF: parent.name}},
+        }
+        allowed += [] if peer in allowed else [peer]
+    if inputs.defaults.proxy_namespaces:
+        allowed.append(_build_namespaces_peer(inputs.defaults.proxy_namespaces))
+    return allowed
+
+
 def _build_scrapers(inputs: PlanInput) -> list[dict[str, Any]]:
     namespaces = inputs.defaults.monitoring_namespaces
-    if not namespaces:
-        return []
+    return [_build_namespaces_peer(namespaces)] if namespaces else []
+
+
+def _build_namespaces_peer(namespaces: Sequence[str]) -> dict[str, Any]:
     expression = {
-        "key": "kubernetes.io/metadata.name",
+        "key": conventions.LABEL_NAMESPACE_NAME,
         "operator": "In",
         "values": list(namespaces),
     }
-    return [{"namespaceSelector": {"matchExpressions": [expression]}}]
+    return {"namespaceSelector": {"matchExpressions": [expression]}}
 
 
 def _build_pods_peer(gateway: Gateway, component: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ def build_service(inputs: PlanInput) -> Manifest:
             "ports": [
                 {
                     "name": conventions.PORT_NAME_HTTP,
-                    "port": 80,
+                    "port": conventions.PORT_SERVICE,
                     "protocol": "TCP",
                     "targetPort": conventions.PORT_NAME_HTTP,
                 }

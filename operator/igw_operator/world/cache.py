@@ -65,6 +65,7 @@ class Cache:
         self._by_gateway: dict[ObjectKey, set[CacheKey]] = defaultdict(set)
         self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
         self._runtime_names: dict[ObjectKey, str] = {}
+        self._parents: dict[ObjectKey, frozenset[ObjectKey]] = {}
         self._tombstones: dict[CacheKey, int] = {}
         # Objects of a kind resemble each other: packed against the first one that was seen, a
         # child takes a quarter of the memory that it takes alone.
@@ -98,6 +99,10 @@ class Cache:
             self._gateway_by_label[label_key(gateway)] = gateway
             reference = (manifest.get("spec") or {}).get("runtimeRef") or {}
             self._runtime_names[gateway] = reference.get("name") or ""
+            if parents := parents_of(manifest):
+                self._parents[gateway] = parents
+            else:
+                self._parents.pop(gateway, None)
         return True
 
     def remove(self, resource: Resource, manifest: Mapping[str, Any]) -> bool:
@@ -120,7 +125,7 @@ class Cache:
             if self.put(resource, manifest):
                 appeared += not was_known
                 changed += was_known
-                affected |= before[key].gateways
+                affected |= self._concerns(key, before[key])
         # What is absent but newer than the list came after it.
         vanished = [
             key
@@ -128,7 +133,7 @@ class Cache:
             if key not in listed and entry.version <= list_version
         ]
         for key in vanished:
-            affected |= before[key].gateways
+            affected |= self._concerns(key, before[key])
             self._bury(key, list_version)
         return Discrepancies(
             appeared=appeared,
@@ -177,6 +182,8 @@ class Cache:
 
     def gateways_of(self, resource: Resource, manifest: Mapping[str, Any]) -> list[ObjectKey]:
         """The gateways that exist and that an object concerns."""
+        if resource is kinds.PARENT_GATEWAY:
+            return self._gateways_through(key_of(resource, manifest))
         return self.gateways_named(gateways_of(resource, manifest))
 
     def gateways_on(self, runtime: str, *, is_default: bool) -> list[ObjectKey]:
@@ -188,6 +195,17 @@ class Cache:
         """How many objects are kept."""
         return sum(len(entries) for entries in self._entries.values())
 
+    def _gateways_through(self, key: CacheKey) -> list[ObjectKey]:
+        """The gateways that ask for a route through a Gateway of Gateway API."""
+        parent = ObjectKey(key.namespace, key.name)
+        return [gateway for gateway, parents in self._parents.items() if parent in parents]
+
+    def _concerns(self, key: CacheKey, entry: _Entry) -> frozenset[ObjectKey]:
+        """Like `gateways_of`, for an object that is kept, and as labels name them."""
+        if key.kind == kinds.PARENT_GATEWAY.kind:
+            return frozenset(label_key(gateway) for gateway in self._gateways_through(key))
+        return entry.gateways
+
     def _bury(self, key: CacheKey, version: int) -> bool:
         known = self._entries[key.kind].get(key)
         if known is None or known.version > version:
@@ -198,6 +216,7 @@ class Cache:
             gateway = ObjectKey(key.namespace, key.name)
             self._gateway_by_label.pop(label_key(gateway), None)
             self._runtime_names.pop(gateway, None)
+            self._parents.pop(gateway, None)
         self._tombstones.pop(key, None)  # to the end: oldest first
         self._tombstones[key] = version
         while len(self._tombstones) > _TOMBSTONES:
@@ -246,6 +265,14 @@ def gateways_of(resource: Resource, manifest: Mapping[str, Any]) -> frozenset[Ob
     if label := (metadata.get("labels") or {}).get(conventions.LABEL_GATEWAY):
         names.add(label)
     return frozenset(ObjectKey(namespace, name) for name in names)
+
+
+def parents_of(manifest: Mapping[str, Any]) -> frozenset[ObjectKey]:
+    """The Gateways that a gateway's route names; of a spec that nobody has parsed yet."""
+    service = (manifest.get("spec") or {}).get("service") or {}
+    references = (service.get("route") or {}).get("parentRefs") or ()
+    own = manifest["metadata"].get("namespace") or ""
+    return frozenset(ObjectKey(it.get("namespace") or own, it["name"]) for it in references)
 
 
 def _serialise(manifest: Mapping[str, Any]) -> bytes:

@@ -22,6 +22,7 @@ from igw_operator.world.client import ApiClient
 _BY_FIELD: Final[Mapping[str, Resource]] = {
     "service_monitors": kinds.SERVICE_MONITOR,
     "prometheus_rules": kinds.PROMETHEUS_RULE,
+    "http_routes": kinds.HTTP_ROUTE,
 }
 """Fields of `Capabilities` that say whether a kind is served."""
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"

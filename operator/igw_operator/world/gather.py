@@ -23,7 +23,7 @@ from igw_operator.api.objects import (
 from igw_operator.errors import AmbiguousDefaultError, FieldError, SpecError
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.plan.inputs import Capabilities
-from igw_operator.world.cache import Cache
+from igw_operator.world.cache import Cache, parents_of
 
 _RUNTIME_FIELD = "spec.runtimeRef"
 _RUNTIME_NAME_FIELD = "spec.runtimeRef.name"
@@ -91,6 +91,12 @@ def find_relatives(cache: Cache, key: ObjectKey, known: Relatives | None = None)
     )
 
 
+def find_parents(cache: Cache, manifest: Manifest) -> dict[ObjectKey, Manifest]:
+    """The Gateways that a gateway's route names, as far as they exist."""
+    found = {key: cache.get(kinds.PARENT_GATEWAY, key) for key in parents_of(manifest)}
+    return {key: parent for key, parent in found.items() if parent is not None}
+
+
 def gather(
     observation: Observation,
     relatives: Relatives,
@@ -99,6 +105,7 @@ def gather(
     desired: Sequence[Manifest],
     failures: Sequence[ApplyFailure],
     events: Sequence[Manifest],
+    parents: Mapping[ObjectKey, Manifest],
 ) -> Snapshot:
     """Everything that the judgement may look at."""
     return Snapshot(
@@ -111,6 +118,7 @@ def gather(
         replica_sets=relatives.replica_sets,
         pods=relatives.pods,
         events=events,
+        parents=parents,
         capabilities=capabilities,
         failures=failures,
     )

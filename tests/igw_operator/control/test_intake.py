@@ -56,6 +56,25 @@ async def harness() -> Harness:
     return harness
 
 
+async def test_a_gateway_of_gateway_api_wakes_those_that_are_routed_through_it(
+    harness: Harness,
+) -> None:
+    """Not for each route that others attach to it: that would be a fleet's every edit."""
+    route = {"parentRefs": [{"name": "public"}]}
+    harness.take(kinds.GATEWAY, "photos", "ADDED", spec={"service": {"route": route}})
+    await harness.queued()
+    listeners = [{"name": "http", "attachedRoutes": 1}]
+    harness.take(kinds.PARENT_GATEWAY, "public", "ADDED", status={"listeners": listeners})
+    assert await harness.queued() == {PHOTOS}
+    listeners = [{"name": "http", "attachedRoutes": 2}]
+    harness.take(kinds.PARENT_GATEWAY, "public", status={"listeners": listeners})
+    assert await harness.queued() == set()
+    harness.take(kinds.PARENT_GATEWAY, "public", spec={"listeners": [{"name": "https"}]})
+    assert await harness.queued() == {PHOTOS}
+    harness.take(kinds.PARENT_GATEWAY, "public", "DELETED")
+    assert await harness.queued() == {PHOTOS}
+
+
 @pytest.mark.parametrize("resource", [*kinds.CHILDREN, *kinds.OBSERVED], ids=lambda it: it.plural)
 async def test_an_event_of_a_relative_concerns_its_gateway(
     harness: Harness, resource: Resource

@@ -69,6 +69,7 @@ def test_a_gateway_that_is_as_asked_for() -> None:
         "readiness": "3/3",
         "selector": "app.kubernetes.io/instance=photos,app.kubernetes.io/name=igw-runtime",
         "url": "http://photos.demo.svc",
+        "address": {"url": "http://photos.demo.svc"},
         "model": {"name": "resnet50", "version": "1"},
         "runtime": {"name": "default", "image": "igw.dev/runtime:0.1.0"},
         "slo": [

@@ -33,6 +33,37 @@ def test_admits_only_whom_the_user_names() -> None:
     assert "from" not in rule(ingress, 9090)
 
 
+def test_a_route_admits_the_proxies_of_its_gateways_beside_whom_the_user_names() -> None:
+    """Beside their Gateway, or where the platform says that its proxies run."""
+    mine = {"podSelector": {"matchLabels": {"app": "web"}}}
+    children = build(
+        networkPolicy={"allowFrom": [mine]},
+        service={
+            "route": {
+                "parentRefs": [
+                    {"name": "public", "namespace": "infra", "sectionName": "a"},
+                    {"name": "public", "namespace": "infra", "sectionName": "b"},
+                ]
+            }
+        },
+        defaults=Defaults(proxy_namespaces=("envoy-gateway-system",)),
+    )
+    first, beside, elsewhere = rule(children[KEY]["spec"]["ingress"], 8080)["from"]
+    assert first == mine
+    assert beside == {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "infra"}},
+        "podSelector": {"matchLabels": {"gateway.networking.k8s.io/gateway-name": "public"}},
+    }
+    (expression,) = elsewhere["namespaceSelector"]["matchExpressions"]
+    assert expression["values"] == ["envoy-gateway-system"]
+
+
+def test_a_route_closes_nothing_that_was_open() -> None:
+    """Who names nobody admits everybody, the proxies among them."""
+    children = build(service={"route": {"parentRefs": [{"name": "public"}]}})
+    assert "from" not in rule(children[KEY]["spec"]["ingress"], 8080)
+
+
 @pytest.mark.parametrize(("key", "port"), [(KEY, 9090), (COLLECTOR, 8888)])
 def test_admits_only_monitoring_to_metrics(key: tuple[str, str], port: int) -> None:
     """Where the platform names its monitoring namespaces, nobody else reads metrics."""

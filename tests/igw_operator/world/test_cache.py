@@ -22,6 +22,30 @@ def an_object(
     return {**head, "metadata": metadata, **fields}
 
 
+def a_routed_gateway(name: str, version: int, *parents: str) -> dict[str, Any]:
+    """An InferenceGateway whose route names Gateways of its own namespace."""
+    route = {"parentRefs": [{"name": parent} for parent in parents]}
+    return an_object(kinds.GATEWAY, name, version, spec={"service": {"route": route}})
+
+
+def test_a_gateway_of_gateway_api_concerns_who_is_routed_through_it() -> None:
+    """Those that name it now, whether it is watched or found by a LIST."""
+    cache = Cache()
+    cache.put(kinds.GATEWAY, a_routed_gateway("a", 1, "public"))
+    cache.put(kinds.GATEWAY, a_routed_gateway("b", 2, "public"))
+    cache.put(kinds.GATEWAY, a_routed_gateway("b", 3, "internal"))
+    public = an_object(kinds.PARENT_GATEWAY, "public", 4)
+    assert cache.gateways_of(kinds.PARENT_GATEWAY, public) == [ObjectKey("demo", "a")]
+
+    found = cache.replace(kinds.PARENT_GATEWAY, [public], 4)
+    assert cache.gateways_named(found.affected) == [ObjectKey("demo", "a")]
+    gone = cache.replace(kinds.PARENT_GATEWAY, [], 5)
+    assert cache.gateways_named(gone.affected) == [ObjectKey("demo", "a")]
+
+    cache.remove(kinds.GATEWAY, a_routed_gateway("a", 6))
+    assert cache.gateways_of(kinds.PARENT_GATEWAY, public) == []
+
+
 def test_an_older_copy_never_replaces_a_newer_one() -> None:
     """Whatever order answers and events come in."""
     cache = Cache()

@@ -103,12 +103,22 @@ def _compile(tool: GoTool, work: Path, jobs: int) -> None:
         "GOWORK": "off",
         **tool.env,
     }
+    log = work / "build.log"
+    if tool.packages:
+        _build_binaries(tool, work, env, jobs)
+    for share, origin in tool.share.items():
+        _go(["mod", "download", origin["module"]], source, env, log)
+        where = _go(["list", "-m", "-f", "{{.Dir}}", origin["module"]], source, env, log)
+        shutil.copytree(Path(where.strip()) / origin["path"], out / "share" / share)
+
+
+def _build_binaries(tool: GoTool, work: Path, env: dict[str, str], jobs: int) -> None:
+    source, out, log = work / "src", work / "out", work / "build.log"
     common = ["-trimpath", f"-ldflags=-s -w {tool.ldflags}".rstrip()]
     if jobs:
         common.append(f"-p={jobs}")
     if tool.tags:
         common.append(f"-tags={tool.tags}")
-    log = work / "build.log"
     # One call for all packages shares the link and compile work between them.
     stage = work / "stage"
     shutil.rmtree(stage, ignore_errors=True)
@@ -119,9 +129,6 @@ def _compile(tool: GoTool, work: Path, jobs: int) -> None:
     built = dict(zip(tool.packages, names.splitlines(), strict=True))
     for name, line in built.items():
         (stage / Path(line.split()[-1]).name).rename(out / "bin" / name)
-    for share, origin in tool.share.items():
-        where = _go(["list", "-m", "-f", "{{.Dir}}", origin["module"]], source, env, log)
-        shutil.copytree(Path(where.strip()) / origin["path"], out / "share" / share)
 
 
 def _go(arguments: list[str], folder: Path, env: dict[str, str], log: Path) -> str:

@@ -18,13 +18,13 @@ _LISTS = ("entrypoint", "command", "directories")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoTool:
-    """A set of binaries built from one Go module under `build/`."""
+    """Binaries and files of one Go module under `build/`; either may be missing."""
 
     name: str
     version: str
-    packages: dict[str, str]
     build_seconds: int
     disk_gib: int
+    packages: dict[str, str] = field(default_factory=dict)
     ldflags: str = ""
     tags: str = ""
     share: dict[str, dict[str, str]] = field(default_factory=dict)
