@@ -68,8 +68,11 @@ class FakeApi:
             return self._find(path)
         if method == "DELETE":
             found = self._find(path)
+            if found["metadata"].get("finalizers"):
+                metadata = found["metadata"] | {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+                return self._store(path, "PUT", found | {"metadata": metadata}, "")
             del self.objects[path]
-            return found
+            return {"kind": "Status", "status": "Success"}
         if method == "POST":
             assert body is not None
             path = f"{path}/{body['metadata']['name']}"

@@ -20,19 +20,22 @@ from igw_operator.errors import ApiError
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
-from igw_operator.plan.inputs import Capabilities, PlanInput
+from igw_operator.plan.inputs import Capabilities, Defaults, PlanInput
+from plan_kit.children import EVERY_API
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 LONG_AGO = "2026-03-04T11:00:00Z"
 JUST_NOW = "2026-03-04T11:59:50Z"
-FULL = Capabilities(
-    service_monitors=True, prometheus_rules=True, custom_metrics=True, http_routes=True
-)
+FULL = EVERY_API
 HASH = "6d4cf56db6"
 OLD_HASH = "77b8c6d9f5"
 DEPLOYMENT = ("Deployment", "photos")
 COLLECTOR = ("Deployment", "photos-collector")
 AUTOSCALER = ("HorizontalPodAutoscaler", "photos")
+SCALED_OBJECT = ("ScaledObject", "photos")
+KEDAS_AUTOSCALER = ("HorizontalPodAutoscaler", "keda-hpa-photos")
+KEDA = Capabilities(service_monitors=True, prometheus_rules=True, scaled_objects=True)
+PROMETHEUS = Defaults(prometheus_url="http://prometheus.monitoring.svc:9090")
 
 
 def deployment_status(
@@ -74,6 +77,16 @@ def autoscaler_conditions(**changed: tuple[str, str, str]) -> list[dict[str, Any
     return [condition(kind, *words) for kind, words in (usual | changed).items()]
 
 
+def keda_conditions(**changed: tuple[str, str, str]) -> list[dict[str, Any]]:
+    """The conditions of a ScaledObject that KEDA is content with, but for those given."""
+    usual = {
+        "Ready": ("True", "ScaledObjectReady", "ScaledObject is defined correctly"),
+        "Active": ("False", "ScalerNotActive", "Scaling is not performed"),
+        "Paused": ("Unknown", "", ""),
+    }
+    return [condition(kind, *words) for kind, words in (usual | changed).items()]
+
+
 def a_snapshot(
     *,
     generation: int = 1,
@@ -81,6 +94,9 @@ def a_snapshot(
     deployment: Mapping[str, Any] | None = None,
     collector: Mapping[str, Any] | None = None,
     autoscaler: Sequence[Mapping[str, Any]] | None = None,
+    metrics: Sequence[Mapping[str, Any]] | None = None,
+    scaled_object: Sequence[Mapping[str, Any]] | None = None,
+    defaults: Defaults = PROMETHEUS,
     pods: Sequence[Manifest] = (),
     replicas: int = 3,
     name: str = "photos",
@@ -89,14 +105,15 @@ def a_snapshot(
 ) -> Snapshot:
     """A gateway whose children are all applied; by default everything is as asked for.
 
-    ``deployment``, ``collector`` and ``autoscaler`` replace those children's statuses,
+    ``deployment`` and ``collector`` replace those children's statuses, ``autoscaler`` and
+    ``scaled_object`` their conditions, ``metrics`` is what an HPA says of its metrics,
     ``replicas`` is what the live Deployment has, ``spec`` and further arguments are fields of
     the gateway's spec.
     """
     manifest = live_gateway_manifest(name, **(fields | dict(spec or {})))
     manifest["metadata"]["generation"] = generation
     gateway = parse_gateway(manifest)
-    desired = _stamped_children(json.dumps(manifest), capabilities)
+    desired = _stamped_children(json.dumps(manifest), capabilities, defaults.prometheus_url)
     children = {(it["kind"], it["metadata"]["name"]): as_live(it) for it in desired}
     server = children["Deployment", gateway.child_name()]
     server["spec"]["replicas"] = replicas
@@ -104,9 +121,15 @@ def a_snapshot(
     for key, child in children.items():
         if key == ("Deployment", gateway.child_name("collector")):
             child["status"] = collector or deployment_status(1)
-        if child["kind"] == "HorizontalPodAutoscaler":
+        if child["kind"] == "ScaledObject":
+            conditions = keda_conditions() if scaled_object is None else list(scaled_object)
+            child["status"] = {"conditions": conditions, "hpaName": KEDAS_AUTOSCALER[1]}
+    if SCALED_OBJECT in children:
+        children[KEDAS_AUTOSCALER] = made_by_keda(children[SCALED_OBJECT])
+    for (kind, _), child in children.items():
+        if kind == "HorizontalPodAutoscaler":
             conditions = autoscaler_conditions() if autoscaler is None else list(autoscaler)
-            child["status"] = {"conditions": conditions}
+            child["status"] = {"conditions": conditions, "currentMetrics": metrics}
     return Snapshot(
         manifest=manifest,
         gateway=gateway,
@@ -119,11 +142,41 @@ def a_snapshot(
     )
 
 
+def made_by_keda(scaled_object: Manifest) -> Manifest:
+    """The HPA that KEDA makes of a ScaledObject, with its labels."""
+    triggers = scaled_object["spec"]["triggers"]
+    metrics = [
+        {"type": "External", "external": {"metric": {"name": f"s{number}-prometheus"}}}
+        if trigger["type"] == "prometheus"
+        else {"type": "Resource", "resource": {"name": trigger["type"]}}
+        for number, trigger in enumerate(triggers)
+    ]
+    metadata = scaled_object["metadata"]
+    owner = {"kind": "ScaledObject", "name": metadata["name"], "uid": metadata["uid"]}
+    return {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": KEDAS_AUTOSCALER[1],
+            "namespace": "demo",
+            "labels": metadata["labels"],
+            "ownerReferences": [owner | {"controller": True}],
+        },
+        "spec": {"scaleTargetRef": scaled_object["spec"]["scaleTargetRef"], "metrics": metrics},
+    }
+
+
 @cache
-def _stamped_children(manifest: str, capabilities: Capabilities) -> tuple[Manifest, ...]:
+def _stamped_children(
+    manifest: str, capabilities: Capabilities, prometheus_url: str
+) -> tuple[Manifest, ...]:
     """What is applied; made once per spec, because random worlds share few specs."""
     gateway = parse_gateway(json.loads(manifest))
-    inputs = PlanInput(gateway=gateway, runtime=a_runtime(), capabilities=capabilities)
+    inputs = PlanInput(
+        gateway=gateway,
+        runtime=a_runtime(),
+        capabilities=capabilities,
+        defaults=Defaults(prometheus_url=prometheus_url),
+    )
     return tuple(stamp(child, gateway) for child in build_children(inputs))
 
 

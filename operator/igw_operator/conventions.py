@@ -70,6 +70,10 @@ METRIC_REQUESTS: Final = "http_requests_total"
 METRIC_DURATION: Final = "http_request_duration_seconds"
 # The endpoints that answer predictions; probes and /metrics never count.
 ENDPOINT_PATTERN: Final = "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
+METRIC_QUEUE: Final = "inference_queue_size"
+# The Pods metrics that an adapter makes of them (manifests/prometheus-adapter).
+METRIC_REQUESTS_PER_SECOND: Final = "http_requests_per_second"
+METRIC_QUEUE_SIZE: Final = METRIC_QUEUE
 METRIC_DESIRED_REPLICAS: Final = "igw_operator_gateway_desired_replicas"
 
 # Scrape and rule intervals that the SLO rules' arithmetic depends on.

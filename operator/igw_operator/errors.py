@@ -74,6 +74,10 @@ class PredecessorError(ApiError):
     """A child still belongs to a deleted gateway of the same name; it is about to be collected."""
 
 
+class LeavingAutoscalerError(ApiError):
+    """An autoscaler that is no longer wanted has not gone yet; what takes its place waits."""
+
+
 class RivalAutoscalerError(ApiError):
     """Somebody's autoscaler sets the replicas that the spec fixes; the number was left to it."""
 

@@ -126,6 +126,14 @@ PARENT_GATEWAY: Final = Resource(
     plural="gateways",
     optional=True,
 )
+SCALED_OBJECT: Final = Resource(
+    group="keda.sh",
+    version="v1alpha1",
+    kind="ScaledObject",
+    plural="scaledobjects",
+    selector=_MANAGED,
+    optional=True,
+)
 
 OWN: Final = (GATEWAY, RUNTIME)
 CHILDREN: Final = (
@@ -134,6 +142,7 @@ CHILDREN: Final = (
     SERVICE,
     DEPLOYMENT,
     AUTOSCALER,
+    SCALED_OBJECT,
     DISRUPTION_BUDGET,
     NETWORK_POLICY,
     SERVICE_MONITOR,

@@ -26,7 +26,11 @@ from igw_operator.world.gather import check_model, resolve_runtime
 STDIN: Final = "-"
 # What a well-equipped cluster has: a review wants to see everything.
 _CAPABILITIES: Final = Capabilities(
-    service_monitors=True, prometheus_rules=True, custom_metrics=True, http_routes=True
+    service_monitors=True,
+    prometheus_rules=True,
+    http_routes=True,
+    custom_metrics=True,
+    pods_metrics=frozenset({conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE}),
 )
 _KINDS: Final = (conventions.GATEWAY_KIND, conventions.RUNTIME_KIND)
 _ANY_IMAGE: Final = "runtime.invalid/none:0"

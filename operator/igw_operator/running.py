@@ -125,7 +125,9 @@ class Operator:
                 freshness=Freshness(api=api, learn=self._take, clock=clock),
                 warnings=WarningEvents(api=api, clock=clock),
                 applier=Applier(api=api, remember=self.cache.put, metrics=metrics),
-                pruner=Pruner(api=api, forget=self.cache.remove, metrics=metrics),
+                pruner=Pruner(
+                    api=api, remember=self.cache.put, forget=self.cache.remove, metrics=metrics
+                ),
                 statuses=statuses,
                 recorder=self.recorder,
                 metrics=metrics,

@@ -56,7 +56,8 @@ class Settings:
     """``IGW_IDENTITY``: the name of this process, such as its pod's."""
     defaults: Defaults = field(default_factory=Defaults)
     """``IGW_MONITOR_LABELS`` (``name=value,…``), ``IGW_RUNBOOK_BASE_URL``, ``IGW_GRAFANA_URL``,
-    ``IGW_MONITORING_NAMESPACES`` (``name,…``), ``IGW_PROXY_NAMESPACES`` (``name,…``)."""
+    ``IGW_PROMETHEUS_URL``, ``IGW_MONITORING_NAMESPACES`` (``name,…``),
+    ``IGW_PROXY_NAMESPACES`` (``name,…``)."""
     unknown: tuple[str, ...] = ()
     """Variables with our prefix that mean nothing here; worth a warning."""
 
@@ -85,6 +86,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
                 "RUNBOOK_BASE_URL", Defaults().runbook_base_url, _parse_url
             ),
             grafana_url=reader.read("GRAFANA_URL", "", _parse_url),
+            prometheus_url=reader.read("PROMETHEUS_URL", "", _parse_url),
             monitoring_namespaces=reader.read("MONITORING_NAMESPACES", (), _parse_names),
             proxy_namespaces=reader.read("PROXY_NAMESPACES", (), _parse_names),
         ),

@@ -7,6 +7,9 @@ whole way: cluster DNS, Service, NetworkPolicy, pod.
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +30,20 @@ except urllib.error.HTTPError as error:
     answer = error
 body = answer.read().decode()
 print(json.dumps({"status": answer.status, "headers": dict(answer.headers), "body": body}))
+"""
+# So many requests a second, one after the other; it ends by itself, whoever forgot it.
+_LOAD: Final = """
+import sys, time, urllib.error, urllib.request
+url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
+body, start, sent = sys.stdin.buffer.read(), time.monotonic(), 0
+headers = {"Content-Type": "image/jpeg"}
+while time.monotonic() < start + seconds:
+    time.sleep(max(0.0, start + sent / rate - time.monotonic()))
+    sent += 1
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30).read()
+    except OSError:
+        pass
 """
 
 
@@ -122,3 +139,24 @@ class Client:
             stdin=data,
         )
         return Answer(**json.loads(printed.splitlines()[-1]))
+
+    @contextmanager
+    def load(
+        self, url: str, body: Path, *, per_second: float, most_seconds: float
+    ) -> Iterator[None]:
+        """POST a body at an even rate while the block runs, for a limited time."""
+        command = [
+            self.kubectl.binary,
+            f"--kubeconfig={self.kubectl.kubeconfig}",
+            *("exec", "-i", "-n", self.namespace, NAME, "--"),
+            *("python3", "-c", _LOAD, url, str(per_second), str(most_seconds)),
+        ]
+        with body.open("rb") as data:
+            process = subprocess.Popen(
+                command, stdin=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(timeout=10)

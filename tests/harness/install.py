@@ -11,6 +11,7 @@ OPERATOR_NAMESPACE: Final = "igw-system"
 _CRDS: Final = tuple(
     f"crd/{plural}.inference.igw.dev" for plural in ("inferencegateways", "inferenceruntimes")
 )
+_CUSTOM_METRICS: Final = "apiservice/v1beta1.custom.metrics.k8s.io"
 _WAIT: Final = "--timeout=180s"
 
 
@@ -48,7 +49,7 @@ def wait_for_operator(kubectl: Kubectl) -> None:
 
 
 def wait_for_monitoring(kubectl: Kubectl) -> None:
-    """Until Prometheus answers."""
+    """Until Prometheus answers, and the adapter behind the custom metrics API."""
     kubectl(
         "wait",
         "-n",
@@ -58,3 +59,4 @@ def wait_for_monitoring(kubectl: Kubectl) -> None:
         "prometheus/prometheus",
         timeout_seconds=200,
     )
+    kubectl("wait", "--for=condition=Available", _WAIT, _CUSTOM_METRICS, timeout_seconds=200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 from igw_operator import kinds
 from igw_operator.kinds import CHILD_BY_KIND, Resource
 from igw_operator.plan.children import build_children
-from plan_kit.children import an_input
+from plan_kit.children import EVERY_API, an_input
 
 FILE = Path(__file__).parents[2] / "manifests" / "base" / "operator-rbac.yaml"
 Right = tuple[str, str, str]  # group, resource, verb
@@ -44,11 +45,15 @@ def test_the_role_is_what_the_lease_needs() -> None:
 
 def test_every_kind_that_is_built_is_in_the_table() -> None:
     """A new builder needs a row, and with it a right."""
-    specs: list[dict[str, Any]] = [{"service": {"route": {"parentRefs": [{"name": "public"}]}}}]
+    specs: list[dict[str, Any]] = [
+        {"service": {"route": {"parentRefs": [{"name": "public"}]}}},
+        {"scaling": {"engine": "KEDA"}},
+    ]
+    capabilities = replace(EVERY_API, scaled_objects=True)
     built = {
         (child["apiVersion"], child["kind"])
         for spec in specs
-        for child in build_children(an_input(**spec))
+        for child in build_children(an_input(capabilities=capabilities, **spec))
     }
     assert built == {(it.api_version, it.kind) for it in CHILD_BY_KIND.values()}
 

@@ -29,7 +29,13 @@ BUILDS = (
     "manifests/operator-monitoring",
     "manifests/overlays/demo",
     "manifests/overlays/production",
+    "manifests/prometheus-adapter",
 )
+# Roles that every cluster has.
+BUILT_IN = {
+    ("ClusterRole", "system:auth-delegator"),
+    ("Role", "extension-apiserver-authentication-reader"),
+}
 every_build = pytest.mark.parametrize("folder", BUILDS)
 
 
@@ -166,7 +172,7 @@ def test_the_operator_may_not_read_secrets_or_enter_pods(build: Build) -> None:
 def test_bindings_name_what_the_build_holds(build: Build, folder: str) -> None:
     """A renamed role or account would otherwise be found out by a 403."""
     manifests = build(folder)
-    held = {(it["kind"], it["metadata"]["name"]) for it in manifests}
+    held = {(it["kind"], it["metadata"]["name"]) for it in manifests} | BUILT_IN
     for binding in manifests:
         if binding["kind"] in {"RoleBinding", "ClusterRoleBinding"}:
             assert (binding["roleRef"]["kind"], binding["roleRef"]["name"]) in held
@@ -206,6 +212,35 @@ def test_prometheus_keeps_a_whole_slo_window_and_selects_every_namespace(build: 
     for selector in ("serviceMonitorSelector", "ruleSelector"):
         assert spec[selector] == {}
         assert spec[selector.replace("Selector", "NamespaceSelector")] == {}
+
+
+def test_the_adapter_serves_what_autoscalers_ask_for(build: Build) -> None:
+    """Both Pods metrics, predictions only, from the Prometheus of the same stack."""
+    manifests = build("manifests/monitoring")
+    (config,) = (
+        it
+        for it in manifests
+        if (it["kind"], it["metadata"]["name"]) == ("ConfigMap", "prometheus-adapter")
+    )
+    rules = yaml.safe_load(config["data"]["config.yaml"])["rules"]
+    queries = {rule["name"]["as"]: rule["metricsQuery"] for rule in rules}
+    assert queries.keys() == {
+        conventions.METRIC_REQUESTS_PER_SECOND,
+        conventions.METRIC_QUEUE_SIZE,
+    }
+    requests = queries[conventions.METRIC_REQUESTS_PER_SECOND]
+    assert f'endpoint=~"{conventions.ENDPOINT_PATTERN}"' in requests
+    for rule in rules:
+        assert rule["seriesQuery"].startswith(f"{conventions.METRIC_QUEUE}{{")
+    (adapter,) = (
+        it for it in manifests if it["kind"] == "Deployment" and "adapter" in it["metadata"]["name"]
+    )
+    (container,) = adapter["spec"]["template"]["spec"]["containers"]
+    (service,) = (
+        it for it in manifests if (it["kind"], it["metadata"]["name"]) == ("Service", "prometheus")
+    )
+    port = service["spec"]["ports"][0]["port"]
+    assert f"--prometheus-url=http://prometheus.monitoring.svc:{port}/" in container["args"]
 
 
 def test_a_fast_burn_silences_its_slow_twin(build: Build) -> None:

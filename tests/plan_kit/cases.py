@@ -6,6 +6,7 @@ difference as you would review code: it is what users' clusters will see.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ _MONITORED: Final = Capabilities(service_monitors=True, prometheus_rules=True)
 _CAPABILITIES: Final = {
     "minimal": Capabilities(),
     "everything-set": EVERY_API,
+    "keda": replace(_MONITORED, scaled_objects=True),
 }
 _DEFAULTS: Final = {
     "everything-set": Defaults(
@@ -34,6 +36,7 @@ _DEFAULTS: Final = {
         monitoring_namespaces=("monitoring", "observability"),
         proxy_namespaces=("envoy-gateway-system",),
     ),
+    "keda": Defaults(prometheus_url="http://prometheus.monitoring.svc:9090"),
 }
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from factories import a_gateway, a_runtime
+from igw_operator import conventions
 from igw_operator.api.objects import Manifest
 from igw_operator.plan.children import build_children
 from igw_operator.plan.inputs import Capabilities, Defaults, PlanInput
 
+PODS_METRICS = frozenset({conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE})
+# KEDA's comes beside these, and then an HPA or KEDA is chosen: said where it matters.
 EVERY_API = Capabilities(
-    service_monitors=True, prometheus_rules=True, custom_metrics=True, http_routes=True
+    service_monitors=True,
+    prometheus_rules=True,
+    http_routes=True,
+    custom_metrics=True,
+    pods_metrics=PODS_METRICS,
 )
 
 

@@ -19,6 +19,8 @@ from igw_operator import conventions, kinds
 from igw_operator.api.objects import Manifest
 
 REPLICAS_PATH: Final = "spec.replicas"
+_LEAST: Final = {kinds.AUTOSCALER.kind: "minReplicas", kinds.SCALED_OBJECT.kind: "minReplicaCount"}
+"""The kinds that scale a Deployment, and their field for the fewest replicas."""
 
 
 def is_left_to_autoscaler(desired: Mapping[str, Any]) -> bool:
@@ -32,10 +34,9 @@ def first_replicas(desired: Mapping[str, Any], siblings: Sequence[Mapping[str, A
         return None
     target = desired["metadata"]["name"]
     for sibling in siblings:
-        if sibling["kind"] != kinds.AUTOSCALER.kind:
-            continue
-        if sibling["spec"]["scaleTargetRef"]["name"] == target:
-            return int(sibling["spec"].get("minReplicas", 1))
+        field = _LEAST.get(sibling["kind"])
+        if field is not None and sibling["spec"]["scaleTargetRef"]["name"] == target:
+            return int(sibling["spec"].get(field, 1))
     return None
 
 
@@ -68,6 +69,35 @@ def without_replicas(deployment: Manifest) -> Manifest:
     """A copy that leaves the replicas to somebody else."""
     spec = {key: value for key, value in deployment["spec"].items() if key != "replicas"}
     return {**deployment, "spec": spec}
+
+
+def is_autoscaler(manifest: Mapping[str, Any]) -> bool:
+    """Whether an object is one that sets the replicas of a Deployment."""
+    return manifest["kind"] in _LEAST
+
+
+def find_leaving(
+    children: Iterable[Manifest], desired: Iterable[Mapping[str, Any]]
+) -> Manifest | None:
+    """An autoscaler of the gateway that is not desired and still acts, if there is one.
+
+    KEDA keeps a finalizer on a ScaledObject, and the HPA that it made goes only after it, by
+    the garbage collector. Two that act on one Deployment would stop each other, or fight.
+    """
+    wanted = {(it["kind"], it["metadata"]["name"]) for it in desired}
+    scalers = [child for child in children if is_autoscaler(child)]
+    staying = {
+        scaler["metadata"].get("uid")
+        for scaler in scalers
+        if (scaler["kind"], scaler["metadata"]["name"]) in wanted
+    }
+    for scaler in sorted(scalers, key=lambda it: str(it["kind"]), reverse=True):
+        metadata = scaler["metadata"]
+        owners = {owner.get("uid") for owner in metadata.get("ownerReferences") or ()}
+        is_wanted = (scaler["kind"], metadata["name"]) in wanted
+        if not is_wanted and not owners & staying:
+            return scaler
+    return None
 
 
 def find_rival(

@@ -26,20 +26,23 @@ _log = structlog.get_logger(__name__)
 def find_unwanted(
     children: Iterable[Manifest], desired: Iterable[Mapping[str, Any]], owner_uid: str
 ) -> list[Manifest]:
-    """The live children that nothing desires any more."""
+    """The live children that nothing desires any more, and that are not on their way out."""
     wanted = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in desired}
     return [
         child
         for child in children
-        if (child["kind"], child["metadata"]["name"]) not in wanted and _is_ours(child, owner_uid)
+        if (child["kind"], child["metadata"]["name"]) not in wanted
+        and _is_ours(child, owner_uid)
+        and "deletionTimestamp" not in child["metadata"]
     ]
 
 
 class Pruner:
     """Deletes children of gateways."""
 
-    def __init__(self, *, api: Api, forget: Remember, metrics: Metrics) -> None:
+    def __init__(self, *, api: Api, remember: Remember, forget: Remember, metrics: Metrics) -> None:
         self._api = api
+        self._remember = remember
         self._forget = forget
         self._metrics = metrics
 
@@ -51,8 +54,9 @@ class Pruner:
         """
         resource, metadata = child_resource(child), child["metadata"]
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        answer: Manifest = {}
         try:
-            await self._api.request(
+            answer = await self._api.request(
                 "DELETE",
                 resource.path(metadata["namespace"], metadata["name"]),
                 body={
@@ -65,7 +69,10 @@ class Pruner:
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
-        self._forget(resource, child)
+        if "deletionTimestamp" in (answer.get("metadata") or {}):
+            self._remember(resource, answer)  # a finalizer keeps it for now
+        else:
+            self._forget(resource, child)
         self._metrics.counted_write("delete", resource.kind, "prune")
         _log.info(
             f"Deleted {resource.kind}", namespace=metadata["namespace"], name=metadata["name"]

@@ -105,11 +105,25 @@ def _matters(resource: Resource, before: Mapping[str, Any] | None, now: Mapping[
 def _report_autoscaler(manifest: Mapping[str, Any]) -> Any:
     """Leave out the metric values of the moment, which change all the time."""
     status = manifest.get("status") or {}
-    conditions = [
+    # Of a metric that cannot be read the type is empty.
+    read = [metric.get("type") for metric in status.get("currentMetrics") or ()]
+    desired = status.get("desiredReplicas")
+    return _identity(manifest), manifest.get("spec"), desired, read, _conditions(status)
+
+
+def _report_scaled_object(manifest: Mapping[str, Any]) -> Any:
+    """Leave out when KEDA last saw it active."""
+    status = manifest.get("status") or {}
+    messages = [it.get("message") for it in status.get("conditions") or ()]
+    name = status.get("hpaName")
+    return _identity(manifest), manifest.get("spec"), name, _conditions(status), messages
+
+
+def _conditions(status: Mapping[str, Any]) -> Any:
+    return [
         (it.get("type"), it.get("status"), it.get("reason"))
         for it in status.get("conditions") or ()
     ]
-    return _identity(manifest), manifest.get("spec"), status.get("desiredReplicas"), conditions
 
 
 def _report_runtime(manifest: Mapping[str, Any]) -> Any:
@@ -132,6 +146,7 @@ def _identity(manifest: Mapping[str, Any]) -> Any:
 
 _REPORTED: Final = {
     kinds.AUTOSCALER: _report_autoscaler,
+    kinds.SCALED_OBJECT: _report_scaled_object,
     kinds.RUNTIME: _report_runtime,
     kinds.PARENT_GATEWAY: _report_parent,
 }

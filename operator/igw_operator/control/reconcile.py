@@ -18,7 +18,7 @@ import structlog
 from igw_operator import kinds
 from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.events import EventRecorder
-from igw_operator.act.handover import without_replicas
+from igw_operator.act.handover import find_leaving, is_autoscaler, without_replicas
 from igw_operator.act.prune import Pruner, find_unwanted
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
@@ -26,6 +26,7 @@ from igw_operator.control.outcome import Outcome, choose_outcome
 from igw_operator.errors import (
     ApiError,
     IgwError,
+    LeavingAutoscalerError,
     OwnedByOtherError,
     PredecessorError,
     RivalAutoscalerError,
@@ -156,10 +157,15 @@ class Reconciler:
             for child in find_unwanted(live.values(), run.desired, gateway.uid)
             if self._capabilities.serves(kinds.child_resource(child))
         ]
-        # An autoscaler goes before its Deployment gets a fixed number, or the two would fight.
-        first = [child for child in unwanted if child["kind"] == kinds.AUTOSCALER.kind]
+        # An autoscaler goes before another one, or a fixed number, comes: two would fight.
+        first = [child for child in unwanted if is_autoscaler(child)]
         await self._prune(key, first, run)
-        await self._apply(gateway, live, run)
+        leaving = find_leaving(live.values(), run.desired)
+        if leaving is not None:
+            run.relatives = find_relatives(self._cache, key)
+            live = run.relatives.children
+            leaving = find_leaving(live.values(), run.desired)
+        await self._apply(gateway, live, run, leaving)
         if not run.is_over:
             await self._prune(key, [child for child in unwanted if child not in first], run)
 
@@ -179,15 +185,20 @@ class Reconciler:
         return [stamp(child, gateway) for child in build_children(inputs)]
 
     async def _apply(
-        self, gateway: Gateway, live: Mapping[tuple[str, str], Manifest], run: _Pass
+        self,
+        gateway: Gateway,
+        live: Mapping[tuple[str, str], Manifest],
+        run: _Pass,
+        leaving: Manifest | None,
     ) -> None:
-        blocked = _find_blocked(run)
         for child in run.desired:
             kind, name = child["kind"], child["metadata"]["name"]
             manifest = child
-            if blocked is not None and (kind, name) == (blocked.kind, blocked.name):
+            if leaving is not None and _has_to_wait(child, leaving, live):
+                run.failures.append(_as_waiting(child, leaving, run.failures))
+                if is_autoscaler(child):
+                    continue
                 manifest = restamp(without_replicas(child), gateway)
-                run.failures.append(blocked)
             try:
                 applied = await self._applier.apply(
                     manifest,
@@ -264,22 +275,38 @@ def _as_crash(key: ObjectKey, error: Exception) -> ApplyFailure:
     return ApplyFailure(kind=kinds.GATEWAY.kind, name=key.name, error=internal)
 
 
-def _find_blocked(run: _Pass) -> ApplyFailure | None:
-    """The Deployment that may not get its fixed number: an autoscaler that acts on it stays.
+def _has_to_wait(
+    child: Manifest, leaving: Manifest, live: Mapping[tuple[str, str], Manifest]
+) -> bool:
+    """Whether a child would come into the way of an autoscaler that is still there.
 
-    The two would set it in turns, and start and stop pods each time. All but the number is
-    applied.
+    A new autoscaler, or a fixed number. The two would set replicas in turns, and start and stop
+    pods each time.
     """
-    left = next((it for it in run.failures if it.kind == kinds.AUTOSCALER.kind), None)
-    if left is None:
-        return None
-    error = ApiError(
-        f"spec.replicas waits until {left.kind} {left.name} is gone: {left.error}",
-        status=left.error.status,
-        reason=left.error.reason,
-        retry_after_seconds=left.error.retry_after_seconds,
-    )
-    return ApplyFailure(kind=kinds.DEPLOYMENT.kind, name=left.name, error=error)
+    if is_autoscaler(child):
+        return (child["kind"], child["metadata"]["name"]) not in live
+    target = (kinds.DEPLOYMENT.kind, leaving["spec"]["scaleTargetRef"]["name"])
+    return (child["kind"], child["metadata"]["name"]) == target and "replicas" in child["spec"]
+
+
+def _as_waiting(
+    child: Manifest, leaving: Manifest, failures: Sequence[ApplyFailure]
+) -> ApplyFailure:
+    kind, name = child["kind"], child["metadata"]["name"]
+    old = (leaving["kind"], leaving["metadata"]["name"])
+    what = f"{kind} {name}" if is_autoscaler(child) else "spec.replicas"
+    message = f"{what} waits until {' '.join(old)} is gone"
+    cause = next((it.error for it in failures if (it.kind, it.name) == old), None)
+    if cause is None:
+        error: ApiError = LeavingAutoscalerError(message, status=_CONFLICT, reason="Conflict")
+    else:
+        error = ApiError(
+            f"{message}: {cause}",
+            status=cause.status,
+            reason=cause.reason,
+            retry_after_seconds=cause.retry_after_seconds,
+        )
+    return ApplyFailure(kind=kind, name=name, error=error)
 
 
 def _as_failure(key: ObjectKey, kind: str, name: str, error: IgwError) -> ApplyFailure:

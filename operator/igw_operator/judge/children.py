@@ -8,7 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from igw_operator.errors import PredecessorError, RivalAutoscalerError
+from igw_operator.errors import (
+    LeavingAutoscalerError,
+    PredecessorError,
+    RivalAutoscalerError,
+)
 from igw_operator.judge import prose
 from igw_operator.judge.finding import Finding
 from igw_operator.judge.reasons import Reason
@@ -25,6 +29,7 @@ _RANK: Final = (
     Reason.APPLY_FAILED,
     Reason.APPLYING,
 )
+_NAMING: Final = (PredecessorError, LeavingAutoscalerError, RivalAutoscalerError)
 _USER = re.compile(r'User "([^"]+)" cannot')
 
 
@@ -42,7 +47,7 @@ def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
     worst = failures[0]
     reason, message = _reason(worst), prose.tidy(str(worst.error))
     # The message about an object that is not ours names it already.
-    is_named = worst.foreign or isinstance(worst.error, PredecessorError | RivalAutoscalerError)
+    is_named = worst.foreign or isinstance(worst.error, _NAMING)
     return Finding(
         reason=reason,
         text=message if is_named else f"{worst.kind} {worst.name} was refused: {message}",
@@ -53,8 +58,8 @@ def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
 def _reason(failure: ApplyFailure) -> Reason:
     if failure.foreign:
         return Reason.FOREIGN_OBJECT
-    if isinstance(failure.error, PredecessorError):
-        return Reason.APPLYING  # the collector's DELETED event brings us back
+    if isinstance(failure.error, PredecessorError | LeavingAutoscalerError):
+        return Reason.APPLYING  # the old one's DELETED event brings us back
     if isinstance(failure.error, RivalAutoscalerError):
         return Reason.AUTOSCALER_LEFT_OVER
     if "exceeded quota" in str(failure.error):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from igw_operator.judge.reasons import Reason
+from igw_operator.judge.reasons import WAITING, Reason
 
 SubjectT = TypeVar("SubjectT")
 
@@ -40,6 +40,17 @@ class Verdict:
 
     truth: Truth
     finding: Finding
+
+
+def say(truth: Truth, reason: Reason, text: str, command: str = "") -> Verdict:
+    """A verdict in one line."""
+    return Verdict(truth=truth, finding=Finding(reason=reason, text=text, command=command))
+
+
+def say_blocked(finding: Finding) -> Verdict:
+    """What is only on its way is not known yet; what is wrong is False."""
+    truth = Truth.UNKNOWN if finding.reason in WAITING else Truth.FALSE
+    return Verdict(truth=truth, finding=finding)
 
 
 # A policy looks at a subject and finds something, or has nothing to say.

@@ -90,9 +90,13 @@ class Reason(StrEnum):
     AUTOSCALER_LEFT_OVER = "AutoscalerLeftOver"  # an autoscaler that nobody asks for still acts
     AUTOSCALER_OFF = "AutoscalerOff"  # somebody scaled to zero, which switches an autoscaler off
     CANNOT_SCALE = "CannotScale"  # the autoscaler cannot read or set the replicas
-    METRICS_UNAVAILABLE = "MetricsUnavailable"  # the autoscaler gets no metrics
+    METRICS_UNAVAILABLE = "MetricsUnavailable"  # the autoscaler does not get all of its metrics
     CUSTOM_METRICS_UNAVAILABLE = "CustomMetricsUnavailable"  # two targets need an absent API
     GATEWAY_API_MISSING = "GatewayApiMissing"  # a route is asked for, and the CRDs are absent
+    CUSTOM_METRICS_MISSING = "CustomMetricsMissing"  # that API is there and lacks a metric of them
+    KEDA_UNAVAILABLE = "KedaUnavailable"  # KEDA is asked for, and the cluster lacks its CRD
+    KEDA_NOT_READY = "KedaNotReady"  # KEDA cannot do what the ScaledObject says, or is not there
+    SCALING_PAUSED = "ScalingPaused"  # somebody paused the ScaledObject
     PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
 
     # The route: what Gateway API's controllers say, in the words that the API gives them.

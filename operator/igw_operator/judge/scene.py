@@ -19,7 +19,7 @@ from igw_operator.judge.workload import Workload, parse_workload
 from igw_operator.plan.diff import diff, stamp
 
 # Kinds whose status is evidence for a condition.
-_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler", "HTTPRoute"}
+_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler", "ScaledObject", "HTTPRoute"}
 
 
 class Concern(StrEnum):

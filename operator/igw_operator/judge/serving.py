@@ -19,7 +19,7 @@ from igw_operator.judge.prose import counted
 from igw_operator.judge.reasons import SEVERITY, STALLED, Reason
 from igw_operator.judge.scene import Concern, Scene
 from igw_operator.judge.workload import Workload
-from igw_operator.plan.hpa import choose_scaling
+from igw_operator.plan.scaling import choose_scaling
 
 _ABOUT_RUNTIME: Final = {
     Reason.RUNTIME_NOT_FOUND,

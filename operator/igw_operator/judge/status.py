@@ -28,6 +28,7 @@ from igw_operator.judge.conditions import ConditionType, build_conditions, is_tr
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.route import find_url, judge_route
+from igw_operator.judge.scaling import judge_scaling
 from igw_operator.judge.scene import Scene, build_scene
 from igw_operator.judge.serving import is_stalled, judge_available, judge_ready
 from igw_operator.judge.snapshot import Snapshot
@@ -35,7 +36,6 @@ from igw_operator.judge.surroundings import (
     judge_monitoring,
     judge_objectives,
     judge_rollout,
-    judge_scaling,
     judge_telemetry,
 )
 
@@ -133,7 +133,7 @@ def _find_unasked(gateway: Gateway | None) -> frozenset[str]:
     """
     if gateway is None or gateway.spec.scaling is not None:
         return frozenset()
-    return frozenset({Reason.CUSTOM_METRICS_UNAVAILABLE})
+    return frozenset({Reason.CUSTOM_METRICS_UNAVAILABLE, Reason.CUSTOM_METRICS_MISSING})
 
 
 def _find_loudest(conditions: tuple[Condition, ...], *, quiet: frozenset[str]) -> Condition:

@@ -16,6 +16,7 @@ from igw_operator.plan.http_route import build_http_route
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.network_policy import build_runtime_policy
 from igw_operator.plan.runtime_config import build_runtime_config
+from igw_operator.plan.scaled_object import build_scaled_object
 from igw_operator.plan.service import build_metrics_service, build_service
 from igw_operator.plan.service_account import build_service_account
 from igw_operator.plan.service_monitor import build_service_monitor
@@ -39,6 +40,7 @@ def build_children(inputs: PlanInput) -> list[Manifest]:
         *build_collector(inputs),
         build_deployment(inputs),
         build_hpa(inputs),
+        build_scaled_object(inputs),
         build_pdb(inputs),
         build_http_route(inputs),
         build_service_monitor(inputs),

@@ -14,10 +14,10 @@ from igw_operator.api.fields import parse_duration
 from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
-from igw_operator.plan.hpa import choose_scaling
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_labels, build_metadata, build_selector
 from igw_operator.plan.runtime_config import hash_static, parse_claim
+from igw_operator.plan.scaling import choose_scaling
 from igw_operator.plan.scheduling import build_scheduling
 from igw_operator.plan.security import build_container_security, build_pod_security
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from igw_operator.api.objects import Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
-from igw_operator.plan.hpa import choose_scaling
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata, build_selector
+from igw_operator.plan.scaling import choose_scaling
 
 
 def build_pdb(inputs: PlanInput) -> Manifest | None:

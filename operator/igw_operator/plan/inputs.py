@@ -14,8 +14,12 @@ class Capabilities:
 
     service_monitors: bool = False
     prometheus_rules: bool = False
-    custom_metrics: bool = False
+    scaled_objects: bool = False
     http_routes: bool = False
+    custom_metrics: bool = False
+    """Whether there is a ``custom.metrics.k8s.io`` at all, whatever it serves."""
+    pods_metrics: frozenset[str] = frozenset()
+    """Those of our Pods metrics that it lists."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +31,8 @@ class Defaults:
     runbook_base_url: str = "https://inference.igw.dev/runbooks"
     grafana_url: str = ""
     """Base of the dashboard links in alerts; empty: they are paths within any Grafana."""
+    prometheus_url: str = ""
+    """Base URL of the Prometheus that KEDA asks; empty: none is known."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces that may scrape; empty: every namespace may reach the metrics port."""
     proxy_namespaces: tuple[str, ...] = ()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import structlog
 
-from igw_operator import kinds
+from igw_operator import conventions, kinds
 from igw_operator.errors import ApiError
 from igw_operator.kinds import Resource
 from igw_operator.plan.inputs import Capabilities
@@ -23,21 +23,17 @@ _BY_FIELD: Final[Mapping[str, Resource]] = {
     "service_monitors": kinds.SERVICE_MONITOR,
     "prometheus_rules": kinds.PROMETHEUS_RULE,
     "http_routes": kinds.HTTP_ROUTE,
+    "scaled_objects": kinds.SCALED_OBJECT,
 }
 """Fields of `Capabilities` that say whether a kind is served."""
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"
+_PODS_METRICS: Final = (conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE)
 _NOT_SERVED: Final = 404
 _SETTLE_SECONDS: Final = 1.0
 _RETRY_SECONDS: Final = 2.0
 _ATTEMPTS: Final = 10
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    served: bool
-    plurals: frozenset[str] = frozenset()
 
 
 class CapabilityWatch:
@@ -83,19 +79,10 @@ class CapabilityWatch:
     async def refresh(self) -> bool:
         """Ask the API server; say whether anything changed."""
         before = self.current
-        known = asdict(before)
-        answers = {
-            path: await self._ask(path)
-            for path in sorted({_group_path(resource) for resource in _BY_FIELD.values()})
-        }
-        for field, resource in _BY_FIELD.items():
-            if (answer := answers[_group_path(resource)]) is not None:
-                known[field] = resource.plural in answer.plurals
-        answers[_CUSTOM_METRICS] = custom_metrics = await self._ask(_CUSTOM_METRICS)
-        if custom_metrics is not None:
-            known["custom_metrics"] = custom_metrics.served
-        self._is_sure = None not in answers.values()
-        self.current = Capabilities(**known)
+        learnt = await self._ask_kinds() | await self._ask_metrics()
+        self._is_sure = None not in learnt.values()
+        certain = {field: value for field, value in learnt.items() if value is not None}
+        self.current = replace(before, **certain)
         return self.current != before
 
     async def run(self) -> None:
@@ -113,13 +100,41 @@ class CapabilityWatch:
                 _log.info("Found other optional APIs", capabilities=str(self.current))
                 self._on_change(self.current)
 
-    async def _ask(self, path: str) -> _Answer | None:
+    async def _ask_kinds(self) -> dict[str, bool | None]:
+        """Whether each optional kind is served, by field; None: nobody knows."""
+        paths = sorted({_group_path(resource) for resource in _BY_FIELD.values()})
+        names = {path: await self._ask(path) for path in paths}
+        answers = {field: names[_group_path(resource)] for field, resource in _BY_FIELD.items()}
+        return {
+            field: None if (plurals := answers[field]) is None else resource.plural in plurals
+            for field, resource in _BY_FIELD.items()
+        }
+
+    async def _ask_metrics(self) -> dict[str, Any]:
+        """Whether there is a custom metrics API, and which of our metrics it lists.
+
+        An adapter that is down leaves its API registered, and answers 503 for its metrics.
+        """
+        versions = await self._ask(_CUSTOM_METRICS)
+        if versions is None:
+            return {"custom_metrics": None, "pods_metrics": None}
+        listed: set[str] = set()
+        for version in sorted(versions):
+            if (names := await self._ask(f"{_CUSTOM_METRICS}/{version}")) is None:
+                return {"custom_metrics": True, "pods_metrics": None}
+            listed |= names
+        ours = frozenset(metric for metric in _PODS_METRICS if f"pods/{metric}" in listed)
+        return {"custom_metrics": bool(versions), "pods_metrics": ours}
+
+    async def _ask(self, path: str) -> frozenset[str] | None:
+        """Names of a group's versions, or of a version's resources; None: nobody knows."""
         try:
             answer = await self._api.request("GET", path)
         except ApiError as error:
-            return _Answer(served=False) if error.status == _NOT_SERVED else None
-        plurals = frozenset(item["name"] for item in answer.get("resources") or ())
-        return _Answer(served=True, plurals=plurals)
+            return frozenset() if error.status == _NOT_SERVED else None
+        versions = (item["version"] for item in answer.get("versions") or ())
+        resources = (item["name"] for item in answer.get("resources") or ())
+        return frozenset([*versions, *resources])
 
 
 def _group_path(resource: Resource) -> str:

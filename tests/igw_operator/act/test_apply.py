@@ -130,11 +130,18 @@ def test_only_our_own_children_are_unwanted() -> None:
     assert [it["metadata"]["name"] for it in unwanted] == ["old"]
 
 
-async def test_a_delete_fits_only_what_was_judged(api: FakeApi) -> None:
+async def test_a_delete_fits_only_what_was_judged(
+    api: FakeApi, remembered: list[dict[str, Any]]
+) -> None:
     """With uid and version; gone already is fine."""
     live = api.put(PATH, {"kind": "Service", "metadata": {"name": "photos", "namespace": "demo"}})
     forgotten: list[Any] = []
-    pruner = Pruner(api=api, forget=lambda _, it: forgotten.append(it), metrics=Metrics())
+    pruner = Pruner(
+        api=api,
+        remember=lambda _, it: remembered.append(it),
+        forget=lambda _, it: forgotten.append(it),
+        metrics=Metrics(),
+    )
     await pruner.delete(live)
     await pruner.delete(live)
     (first, _) = api.writes()
@@ -144,6 +151,37 @@ async def test_a_delete_fits_only_what_was_judged(api: FakeApi) -> None:
         "resourceVersion": live["metadata"]["resourceVersion"],
     }
     assert forgotten == [live, live]
+    assert remembered == []
+
+
+async def test_what_a_finalizer_keeps_is_not_forgotten(
+    api: FakeApi, remembered: list[dict[str, Any]]
+) -> None:
+    """It is still there, and is not deleted again."""
+    live = api.put(
+        PATH,
+        {
+            "kind": "Service",
+            "metadata": {
+                "name": "photos",
+                "namespace": "demo",
+                "finalizers": ["example.com/f"],
+                "labels": {"app.kubernetes.io/managed-by": "igw-operator"},
+                "ownerReferences": [{"uid": GATEWAY.uid}],
+            },
+        },
+    )
+    forgotten: list[Any] = []
+    pruner = Pruner(
+        api=api,
+        remember=lambda _, it: remembered.append(it),
+        forget=lambda _, it: forgotten.append(it),
+        metrics=Metrics(),
+    )
+    assert find_unwanted([live], [], GATEWAY.uid) == [live]
+    await pruner.delete(live)
+    assert forgotten == []
+    assert find_unwanted(remembered, [], GATEWAY.uid) == []
 
 
 def test_a_status_patch_holds_what_changed_and_null_for_what_goes() -> None:

@@ -12,13 +12,18 @@ from igw_operator.act.handover import (
 )
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
-from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.inputs import Capabilities, PlanInput
 
 
-def deployment_of(**spec: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def deployment_of(
+    capabilities: Capabilities | None = None, **spec: Any
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The stamped Deployment that serves, and its siblings."""
     gateway = a_gateway(**spec)
-    children = build_children(PlanInput(gateway=gateway, runtime=a_runtime()))
+    inputs = PlanInput(
+        gateway=gateway, runtime=a_runtime(), capabilities=capabilities or Capabilities()
+    )
+    children = build_children(inputs)
     (deployment,) = (
         it for it in children if (it["kind"], it["metadata"]["name"]) == ("Deployment", "photos")
     )
@@ -37,6 +42,15 @@ def live_with(replicas: int, *owners: str) -> dict[str, Any]:
 def test_scaling_leaves_the_replicas_out() -> None:
     """And starts with the autoscaler's minimum."""
     desired, siblings = deployment_of(scaling={"minReplicas": 4})
+    assert is_left_to_autoscaler(desired)
+    assert first_replicas(desired, siblings) == 4
+
+
+def test_keda_starts_at_its_minimum_too() -> None:
+    """KEDA's field has another name."""
+    desired, siblings = deployment_of(
+        Capabilities(scaled_objects=True), scaling={"minReplicas": 4, "engine": "KEDA"}
+    )
     assert is_left_to_autoscaler(desired)
     assert first_replicas(desired, siblings) == 4
 

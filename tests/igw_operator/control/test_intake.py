@@ -86,12 +86,36 @@ async def test_an_event_of_a_relative_concerns_its_gateway(
 
 
 async def test_metric_values_of_an_autoscaler_concern_nobody(harness: Harness) -> None:
-    """They change every few seconds; its choice and its conditions do concern us."""
-    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 3, "currentMetrics": [1]})
+    """They change every few seconds; its choice does concern us, and a metric it cannot read."""
+
+    def status(desired: int, *metrics: dict[str, Any]) -> dict[str, Any]:
+        return {"desiredReplicas": desired, "currentMetrics": list(metrics)}
+
+    def cpu(percent: int) -> dict[str, Any]:
+        return {"type": "Resource", "resource": {"current": {"averageUtilization": percent}}}
+
+    harness.take(kinds.AUTOSCALER, "photos", status=status(3, cpu(50)))
     assert await harness.queued() == {PHOTOS}
-    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 3, "currentMetrics": [2]})
+    harness.take(kinds.AUTOSCALER, "photos", status=status(3, cpu(60)))
     assert await harness.queued() == set()
-    harness.take(kinds.AUTOSCALER, "photos", status={"desiredReplicas": 4, "currentMetrics": [2]})
+    harness.take(kinds.AUTOSCALER, "photos", status=status(4, cpu(60)))
+    assert await harness.queued() == {PHOTOS}
+    harness.take(kinds.AUTOSCALER, "photos", status=status(4, {"type": ""}))
+    assert await harness.queued() == {PHOTOS}
+
+
+async def test_when_keda_last_looked_concerns_nobody(harness: Harness) -> None:
+    """What it says of a ScaledObject does, to the letter: the letter is shown."""
+
+    def status(message: str, last: str) -> dict[str, Any]:
+        ready = {"type": "Ready", "status": "False", "message": message}
+        return {"conditions": [ready], "lastActiveTime": last}
+
+    harness.take(kinds.SCALED_OBJECT, "photos", status=status("no such host", "12:00:00"))
+    assert await harness.queued() == {PHOTOS}
+    harness.take(kinds.SCALED_OBJECT, "photos", status=status("no such host", "12:00:30"))
+    assert await harness.queued() == set()
+    harness.take(kinds.SCALED_OBJECT, "photos", status=status("timed out", "12:00:30"))
     assert await harness.queued() == {PHOTOS}
 
 

@@ -15,7 +15,7 @@ from igw_operator.control.reconcile import Reconciler
 from igw_operator.errors import ApiError
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
-from igw_operator.plan.inputs import Defaults
+from igw_operator.plan.inputs import Capabilities, Defaults
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
@@ -23,6 +23,9 @@ from igw_operator.world.warning_events import WarningEvents
 from operator_fakes import FakeApi, FakeClock
 
 PHOTOS = ObjectKey("demo", "photos")
+HPA = kinds.AUTOSCALER.path("demo", "photos")
+KEDAS_HPA = kinds.AUTOSCALER.path("demo", "keda-hpa-photos")
+SCALED_OBJECT = kinds.SCALED_OBJECT.path("demo", "photos")
 
 
 class Harness:
@@ -47,13 +50,19 @@ class Harness:
         }
         path = kinds.RUNTIME.path(name="default")
         self.cache.put(kinds.RUNTIME, self.api.put(path, runtime))
+        self.capabilities = CapabilityWatch(api=api, interval_seconds=60, on_change=lambda _: None)
         self.reconcile = Reconciler(
             cache=self.cache,
-            capabilities=CapabilityWatch(api=api, interval_seconds=60, on_change=lambda _: None),
+            capabilities=self.capabilities,
             freshness=Freshness(api=api, learn=self._learn, clock=clock),
             warnings=WarningEvents(api=api, clock=clock),
             applier=Applier(api=api, remember=self.cache.put, metrics=self.metrics),
-            pruner=Pruner(api=api, forget=self.cache.remove, metrics=self.metrics),
+            pruner=Pruner(
+                api=api,
+                remember=self.cache.put,
+                forget=self.cache.remove,
+                metrics=self.metrics,
+            ),
             statuses=StatusWriter(api=api, remember=self.cache.put, metrics=self.metrics),
             recorder=EventRecorder(
                 api=api, metrics=self.metrics, instance="me", now=clock.now, clock=clock
@@ -82,6 +91,39 @@ class Harness:
         manifest["metadata"]["generation"] = generation
         status = {"status": before["status"]} if "status" in before else {}
         return self.api.put(path, manifest | status)
+
+    def install_keda(self) -> None:
+        """Have the cluster serve ScaledObjects."""
+        self.capabilities.current = Capabilities(scaled_objects=True)
+
+    def run_keda(self) -> None:
+        """What KEDA does with a new ScaledObject: a finalizer, and an HPA of its own."""
+        path = kinds.SCALED_OBJECT.path("demo", "photos")
+        live = self.api.objects[path]
+        metadata = live["metadata"] | {"finalizers": ["finalizer.keda.sh"]}
+        live = self.api.put(path, live | {"metadata": metadata})
+        self.cache.put(kinds.SCALED_OBJECT, live)
+        owner = {"kind": "ScaledObject", "uid": metadata["uid"], "controller": True}
+        hpa = {
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {
+                "name": "keda-hpa-photos",
+                "namespace": "demo",
+                "labels": metadata["labels"],
+                "annotations": metadata["annotations"],
+                "ownerReferences": [owner],
+            },
+            "spec": {"scaleTargetRef": live["spec"]["scaleTargetRef"]},
+        }
+        self.cache.put(kinds.AUTOSCALER, self.api.put(KEDAS_HPA, hpa))
+
+    def drop(self, resource: Resource, name: str) -> None:
+        """An object is gone, and the watch has told so."""
+        path = resource.path("demo", name)
+        live = self.api.objects.pop(path)
+        self.api.version += 1
+        metadata = live["metadata"] | {"resourceVersion": str(self.api.version)}
+        self.cache.remove(resource, live | {"metadata": metadata})
 
     def condition(self, kind: str) -> dict[str, Any]:
         """A condition of the gateway as it is reported."""
@@ -205,6 +247,76 @@ async def test_a_fixed_number_does_not_fight_an_autoscaler_of_somebody(harness: 
     await harness.reconcile(PHOTOS)
     assert harness.api.objects[path]["spec"]["replicas"] == 2
     assert harness.condition("Stalled") == {}
+
+
+async def test_an_hpa_goes_before_keda_comes(harness: Harness) -> None:
+    """KEDA refuses a Deployment that an HPA scales; in one pass, with no gap to speak of."""
+    harness.install_keda()
+    await harness.reconcile(PHOTOS)
+    harness.writes()
+    harness.edit(scaling={"engine": "KEDA"})
+    await harness.reconcile(PHOTOS)
+    writes = [it for it in harness.writes() if it[1] in {HPA, SCALED_OBJECT}]
+    assert writes == [("DELETE", HPA), ("PATCH", SCALED_OBJECT)]
+
+
+async def test_keda_waits_for_an_hpa_that_cannot_be_removed(harness: Harness) -> None:
+    """Else both would scale."""
+    harness.install_keda()
+    await harness.reconcile(PHOTOS)
+    harness.api.failures["DELETE", HPA] = [ApiError("you may not", status=403)]
+    harness.edit(scaling={"engine": "KEDA"})
+    await harness.reconcile(PHOTOS)
+    assert SCALED_OBJECT not in harness.api.objects
+    assert harness.condition("ScalingReady")["reason"] == "ApplyForbidden"
+    await harness.reconcile(PHOTOS)
+    assert SCALED_OBJECT in harness.api.objects
+    assert HPA not in harness.api.objects
+
+
+@pytest.mark.parametrize("spec", [{}, {"replicas": 2}], ids=["an HPA", "a fixed number"])
+async def test_what_follows_keda_waits_until_it_has_let_go(
+    harness: Harness, spec: dict[str, Any]
+) -> None:
+    """First its finalizer, then the HPA that it made (kserve#5196)."""
+    harness.install_keda()
+    harness.edit(scaling={"engine": "KEDA"})
+    await harness.reconcile(PHOTOS)
+    harness.run_keda()
+    deployment = kinds.DEPLOYMENT.path("demo", "photos")
+    harness.edit(**spec)
+    harness.writes()
+
+    for _ in range(2):
+        outcome = await harness.reconcile(PHOTOS)
+        assert outcome.result is Result.FAILED, "it has to look again by itself"
+        assert "deletionTimestamp" in harness.api.objects[SCALED_OBJECT]["metadata"]
+        assert HPA not in harness.api.objects
+        assert harness.api.objects[deployment]["spec"]["replicas"] == 3
+    assert [it for it in harness.writes() if it[1] == SCALED_OBJECT] == [("DELETE", SCALED_OBJECT)]
+
+    harness.drop(kinds.SCALED_OBJECT, "photos")
+    await harness.reconcile(PHOTOS)
+    assert HPA not in harness.api.objects
+    assert harness.api.objects[deployment]["spec"]["replicas"] == 3
+    assert "keda-hpa-photos" in harness.condition("ScalingReady")["message"]
+
+    harness.drop(kinds.AUTOSCALER, "keda-hpa-photos")
+    await harness.reconcile(PHOTOS)
+    assert (HPA in harness.api.objects) == (not spec)
+    assert harness.api.objects[deployment]["spec"]["replicas"] == spec.get("replicas", 3)
+
+
+async def test_what_keda_made_is_its_own(harness: Harness) -> None:
+    """It carries our labels, and is neither pruned nor waited for."""
+    harness.install_keda()
+    harness.edit(scaling={"engine": "KEDA"})
+    await harness.reconcile(PHOTOS)
+    harness.run_keda()
+    harness.writes()
+    await harness.reconcile(PHOTOS)
+    assert harness.writes() == []
+    assert KEDAS_HPA in harness.api.objects
 
 
 @pytest.mark.parametrize(

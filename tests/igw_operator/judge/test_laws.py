@@ -16,11 +16,13 @@ from igw_operator.judge.events import transitions
 from igw_operator.judge.snapshot import Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.plan.inputs import Capabilities
+from plan_kit.children import PODS_METRICS
 from scenes import (
     AUTOSCALER,
     DEPLOYMENT,
     NOW,
     OLD_HASH,
+    SCALED_OBJECT,
     a_failure,
     a_pod,
     a_snapshot,
@@ -78,6 +80,8 @@ CAPABILITIES = st.builds(
     service_monitors=st.booleans(),
     prometheus_rules=st.booleans(),
     custom_metrics=st.booleans(),
+    pods_metrics=st.sampled_from([frozenset(), PODS_METRICS]),
+    scaled_objects=st.booleans(),
 )
 INVALID = SpecError([FieldError("spec.model", "is required")])
 
@@ -98,6 +102,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     """A gateway in any state, possible or not."""
     wanted = draw(COUNT)
     specs: list[dict[str, Any]] = [{}, {"replicas": wanted}, {"scaling": {"minReplicas": 1}}]
+    specs.append({"scaling": {"engine": "KEDA"}})
     near = st.one_of(st.just(wanted), st.just(wanted), COUNT)
     status = {
         "observedGeneration": draw(st.sampled_from([1, 1, 0])),
@@ -116,7 +121,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         capabilities=draw(CAPABILITIES),
         spec=draw(st.sampled_from(specs)),
     )
-    for key in draw(st.sets(st.sampled_from([DEPLOYMENT, AUTOSCALER]), max_size=1)):
+    for key in draw(st.sets(st.sampled_from([DEPLOYMENT, AUTOSCALER, SCALED_OBJECT]), max_size=1)):
         if draw(st.booleans()):
             snapshot = with_child(snapshot, key, None)
     broken = draw(st.sampled_from([False, False, False, True]))

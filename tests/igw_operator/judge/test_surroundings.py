@@ -13,7 +13,6 @@ from igw_operator.judge.snapshot import Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.plan.inputs import Capabilities
 from scenes import (
-    AUTOSCALER,
     COLLECTOR,
     FULL,
     NOW,
@@ -21,148 +20,20 @@ from scenes import (
     a_pod,
     a_replica_set,
     a_snapshot,
-    autoscaler_conditions,
-    condition,
     condition_of,
     deployment_status,
-    fixed,
     ready_of,
-    unready,
     waiting,
     with_child,
 )
 
 NO_CUSTOM = Capabilities(service_monitors=True, prometheus_rules=True)
-NO_METRICS = (
-    "False",
-    "FailedGetResourceMetric",
-    "the HPA was unable to compute the replica count: failed to get cpu utilization",
-)
-OFF = ("False", "ScalingDisabled", "scaling is disabled since the replica count is zero")
 
 
 def judged(snapshot: Snapshot, kind: str) -> tuple[str, str, str]:
     """Status, reason and message of one condition."""
     found = condition_of(judge(snapshot, None, NOW), kind)
     return found["status"], found["reason"], found["message"]
-
-
-def with_leftover() -> Snapshot:
-    """Fixed replicas, and the autoscaler of before."""
-    return with_child(fixed(3), AUTOSCALER, a_snapshot().children[AUTOSCALER])
-
-
-SCALING: dict[str, tuple[Snapshot, str, Reason, str]] = {
-    "the autoscaler works": (a_snapshot(), "True", Reason.AUTOSCALING, "kubectl describe hpa"),
-    "replicas are fixed": (fixed(3), "True", Reason.FIXED_REPLICAS, "fixes 3 replicas"),
-    "an autoscaler is left over and would fight": (
-        with_leftover(),
-        "False",
-        Reason.AUTOSCALER_LEFT_OVER,
-        "HorizontalPodAutoscaler photos is still there",
-    ),
-    "the autoscaler does not exist yet": (
-        with_child(a_snapshot(), AUTOSCALER, None),
-        "Unknown",
-        Reason.APPLYING,
-        "HorizontalPodAutoscaler photos is not yet as it is asked for",
-    ),
-    "the autoscaler is gone while nothing is applied": (
-        replace(with_child(a_snapshot(), AUTOSCALER, None), desired=[]),
-        "False",
-        Reason.AUTOSCALER_MISSING,
-        "HorizontalPodAutoscaler photos does not exist",
-    ),
-    "the autoscaler could not be written": (
-        replace(a_snapshot(), failures=[a_failure("HorizontalPodAutoscaler", 422, "bad metric")]),
-        "False",
-        Reason.APPLY_REJECTED,
-        "bad metric",
-    ),
-    "the autoscaler has not been looked at": (
-        a_snapshot(autoscaler=()),
-        "Unknown",
-        Reason.STARTING,
-        "has no metrics yet",
-    ),
-    "pods that are not ready have no metrics": (
-        a_snapshot(
-            autoscaler=autoscaler_conditions(ScalingActive=NO_METRICS), deployment=unready()
-        ),
-        "Unknown",
-        Reason.STARTING,
-        "has no metrics yet",
-    ),
-    "the metrics pipeline is broken (kserve#5530)": (
-        a_snapshot(autoscaler=autoscaler_conditions(ScalingActive=NO_METRICS)),
-        "False",
-        Reason.METRICS_UNAVAILABLE,
-        "failed to get cpu utilization. Next: kubectl describe hpa photos -n demo",
-    ),
-    "the autoscaler may not scale": (
-        a_snapshot(
-            autoscaler=autoscaler_conditions(AbleToScale=("False", "FailedGetScale", "forbidden"))
-        ),
-        "False",
-        Reason.CANNOT_SCALE,
-        "cannot scale: forbidden",
-    ),
-    "somebody scaled to zero": (
-        a_snapshot(autoscaler=autoscaler_conditions(ScalingActive=OFF), replicas=0),
-        "False",
-        Reason.AUTOSCALER_OFF,
-        "is off, because its Deployment was scaled to 0",
-    ),
-    "two targets need an API that is absent": (
-        a_snapshot(capabilities=NO_CUSTOM),
-        "False",
-        Reason.CUSTOM_METRICS_UNAVAILABLE,
-        "scales on cpu and memory only: requestsPerSecond and queueDepth need custom.metrics",
-    ),
-    "one target needs an API that is absent": (
-        a_snapshot(capabilities=NO_CUSTOM, scaling={"queueDepth": 0}),
-        "False",
-        Reason.CUSTOM_METRICS_UNAVAILABLE,
-        "only: requestsPerSecond need",
-    ),
-    "nobody asks for what the absent API has": (
-        a_snapshot(capabilities=NO_CUSTOM, scaling={"queueDepth": 0, "requestsPerSecond": 0}),
-        "True",
-        Reason.AUTOSCALING,
-        "gets its metrics and can scale",
-    ),
-    "the autoscaler wants more than it may": (
-        a_snapshot(
-            autoscaler=autoscaler_conditions(ScalingLimited=("True", "TooManyReplicas", "capped"))
-        ),
-        "True",
-        Reason.AT_MAX_REPLICAS,
-        "is at maxReplicas and wants more",
-    ),
-    "the autoscaler is at its lower bound": (
-        a_snapshot(
-            autoscaler=autoscaler_conditions(ScalingLimited=("True", "TooFewReplicas", "floor"))
-        ),
-        "True",
-        Reason.AUTOSCALING,
-        "can scale",
-    ),
-    "the autoscaler says nothing of limits": (
-        a_snapshot(autoscaler=[condition("ScalingActive", "True", "ValidMetricFound")]),
-        "True",
-        Reason.AUTOSCALING,
-        "can scale",
-    ),
-}
-
-
-@pytest.mark.parametrize(("snapshot", "status", "reason", "says"), SCALING.values(), ids=SCALING)
-def test_scaling_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
-    """The number of replicas follows what is asked for, or the condition says why not."""
-    found = judged(snapshot, "ScalingReady")
-
-    assert found[:2] == (status, reason)
-    assert says in found[2]
 
 
 def without_metrics() -> dict[str, Any]:
@@ -347,11 +218,7 @@ def test_the_reason_column_shows_the_worst(snapshot: Snapshot, reason: str) -> N
 
 def test_every_message_about_trouble_ends_with_a_command() -> None:
     """Whoever reads it at night is told what to type."""
-    worlds: Sequence[dict[str, tuple[Snapshot, str, Reason, str]]] = (
-        SCALING,
-        MONITORING,
-        TELEMETRY,
-    )
+    worlds: Sequence[dict[str, tuple[Snapshot, str, Reason, str]]] = (MONITORING, TELEMETRY)
     chosen = {Reason.MONITORING_DISABLED, Reason.TELEMETRY_DISABLED}
     for world in worlds:
         for snapshot, *_ in world.values():

@@ -54,6 +54,15 @@ def test_leaves_out_what_the_cluster_cannot_measure() -> None:
     assert targets(capabilities=Capabilities()) == {"cpu": 70, "memory": 80}
 
 
+def test_leaves_out_a_metric_that_the_api_does_not_list() -> None:
+    """The API alone is no promise: this one serves the queue and nothing else of ours."""
+    capabilities = Capabilities(
+        custom_metrics=True, pods_metrics=frozenset({"inference_queue_size"})
+    )
+    found = targets(capabilities=capabilities)
+    assert found == {"cpu": 70, "memory": 80, "inference_queue_size": "50"}
+
+
 def test_leaves_out_a_share_of_a_request_that_nobody_made() -> None:
     """Without a memory request there is no percentage of it."""
     resources = {"requests": {"cpu": "1"}, "limits": {}}

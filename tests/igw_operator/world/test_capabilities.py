@@ -42,3 +42,54 @@ async def test_an_api_that_is_broken_for_long_does_not_keep_the_operator(api: Fa
     await watching.prime()
     assert watching.current == Capabilities(service_monitors=True, prometheus_rules=True)
     assert not await watching.refresh()
+
+
+ADAPTER = {"versions": [{"version": "v1beta1", "groupVersion": "custom.metrics.k8s.io/v1beta1"}]}
+V1BETA1 = f"{CUSTOM_METRICS}/v1beta1"
+
+
+async def test_a_metric_counts_only_if_it_is_listed(api: FakeApi) -> None:
+    """An adapter for somebody else's metrics serves the API and none of ours."""
+    others = {"resources": [{"name": "pods/packets"}, {"name": "namespaces/inference_queue_size"}]}
+    api.objects |= {CUSTOM_METRICS: ADAPTER, V1BETA1: others}
+    watching = watch(api)
+    await watching.refresh()
+    assert watching.current.custom_metrics
+    assert watching.current.pods_metrics == frozenset()
+
+    api.objects[V1BETA1] = {"resources": [{"name": "pods/inference_queue_size"}]}
+    assert await watching.refresh()
+    assert watching.current.pods_metrics == {"inference_queue_size"}
+
+
+async def test_an_adapter_that_is_down_takes_no_metric_away(api: FakeApi) -> None:
+    """Its API stays registered and answers 503: who scales by it goes on asking for it."""
+    listed = {"resources": [{"name": "pods/http_requests_per_second"}]}
+    api.objects |= {CUSTOM_METRICS: ADAPTER, V1BETA1: listed}
+    watching = watch(api)
+    await watching.refresh()
+    api.failures["GET", V1BETA1] = [BUSY]
+    assert not await watching.refresh()
+    assert watching.current.pods_metrics == {"http_requests_per_second"}
+
+
+async def test_a_removed_adapter_takes_its_metrics_with_it(api: FakeApi) -> None:
+    """The group is gone, and no version is asked for."""
+    listed = {"resources": [{"name": "pods/http_requests_per_second"}]}
+    api.objects |= {CUSTOM_METRICS: ADAPTER, V1BETA1: listed}
+    watching = watch(api)
+    await watching.refresh()
+    del api.objects[CUSTOM_METRICS]
+    assert await watching.refresh()
+    assert watching.current == Capabilities(service_monitors=True, prometheus_rules=True)
+
+
+async def test_keda_is_found_by_its_crd(api: FakeApi) -> None:
+    """The group without its ScaledObjects would be no use."""
+    api.objects["/apis/keda.sh/v1alpha1"] = {"resources": [{"name": "scaledjobs"}]}
+    watching = watch(api)
+    await watching.refresh()
+    assert not watching.current.scaled_objects
+    api.objects["/apis/keda.sh/v1alpha1"] = {"resources": [{"name": "scaledobjects"}]}
+    await watching.refresh()
+    assert watching.current.scaled_objects
