@@ -168,7 +168,7 @@ def choose() -> Provider:
         return LocalNode()
     sys.exit(
         "No way to a cluster: install Docker, kind and kubectl — or run as root on "
-        "Debian 12 with Go 1.25 or newer for the local node."
+        "Debian 12 with Go 1.26 or newer for the local node."
     )
 
 

@@ -70,7 +70,7 @@ def build_tool(tool: GoTool, jobs: int) -> None:
 
 def _check_prerequisites(tool: GoTool) -> None:
     if shutil.which("go") is None:
-        message = "Go is missing; install Go 1.25 or newer and put 'go' on PATH"
+        message = "Go is missing; install Go 1.26 or newer and put 'go' on PATH"
         raise NodeError(message)
     cache_root().mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(cache_root()).free
