@@ -49,7 +49,7 @@ matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many mi
 	pytest -q -m matrix tests/matrix
 
 ##@ Change it
-generate: $(VENV)/.ready ## Write crds/, manifests/install.yaml and the API reference
+generate: $(VENV)/.ready ## Write crds/, install.yaml, the API reference, protocol messages
 	$(PY) -m harness.generate
 
 golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now

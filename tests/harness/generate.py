@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any, Final
 
 import yaml
@@ -11,6 +13,7 @@ from harness.reference import reference
 from harness.shell import ROOT, run, say
 from igw_operator.api.crd import crds
 
+_MESSAGES: Final = "igw_runtime/web/oip/open_inference.proto"
 _NOTICE: Final = "# Generated from operator/igw_operator/api by `make generate`. Do not edit.\n"
 
 
@@ -27,8 +30,23 @@ def as_yaml(manifest: dict[str, Any]) -> str:
     return yaml.dump(manifest, Dumper=_Dumper, sort_keys=False, width=100, allow_unicode=True)
 
 
+def compile_messages(folder: Path) -> list[Path]:
+    """Write the inference protocol's messages below a folder; return the files."""
+    source = ROOT / "runtime"
+    run(
+        [
+            *(sys.executable, "-m", "grpc_tools.protoc", f"--proto_path={source}"),
+            *(f"--python_out={folder}", f"--pyi_out={folder}", str(source / _MESSAGES)),
+        ]
+    )
+    stem = _MESSAGES.removesuffix(".proto")
+    return [folder / f"{stem}_pb2{end}" for end in (".py", ".pyi")]
+
+
 def main() -> None:
     """Write every generated file."""
+    for path in compile_messages(ROOT / "runtime"):
+        say(f"wrote {path.relative_to(ROOT)}")
     for name, manifest in crds().items():
         path = ROOT / "crds" / name
         path.write_text(_NOTICE + as_yaml(manifest))

@@ -23,6 +23,7 @@ from igw_runtime.telemetry.metrics import Metrics
 from igw_runtime.telemetry.tracing import LiveSampler, get_tracer
 from igw_runtime.web.admission import Admission, WorkerLoad
 from igw_runtime.web.app import Services, build_app
+from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 from runtime_kit.asgi import Client
 from runtime_kit.colours import PREPROCESSING, SERVED, ColourSession
@@ -119,12 +120,16 @@ def a_bench(
     services = Services(
         desk=desk,
         metrics=metrics,
-        tracer=tracer,
+        recorder=Recorder(
+            metrics=metrics,
+            tracer=tracer,
+            slow_seconds=lambda: slow_seconds,
+            clock=desk.clock,
+        ),
         lifecycle=lifecycle,
         model_name=SERVED.name,
         read_model=lambda: SERVED,
         longest_busy_seconds=pool.longest_busy_seconds,
-        slow_seconds=lambda: slow_seconds,
     )
     pool.start()
     yield Bench(

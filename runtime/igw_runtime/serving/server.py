@@ -42,6 +42,7 @@ from igw_runtime.telemetry.metrics import Metrics
 from igw_runtime.telemetry.tracing import Tracing, build_tracing
 from igw_runtime.web.admission import Admission, WorkerLoad
 from igw_runtime.web.app import Services, build_app
+from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 
 KEEP_ALIVE_SECONDS: Final = 75
@@ -241,12 +242,15 @@ class ModelServer:
         return Services(
             desk=desk,
             metrics=self._metrics,
-            tracer=self._tracing.tracer,
+            recorder=Recorder(
+                metrics=self._metrics,
+                tracer=self._tracing.tracer,
+                slow_seconds=lambda: self._live.tracing.slow_threshold_seconds,
+            ),
             lifecycle=self._lifecycle,
             model_name=self._settings.model.name,
             read_model=self._read_model,
             longest_busy_seconds=self._read_longest_busy,
-            slow_seconds=lambda: self._live.tracing.slow_threshold_seconds,
         )
 
     def _read_load(self) -> WorkerLoad:

@@ -6,7 +6,6 @@ Built by `serving.server` once, before the model is loaded: probes must answer d
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from opentelemetry.trace import Tracer
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -28,6 +27,7 @@ from igw_runtime.web.middleware import RequestTelemetry
 from igw_runtime.web.oip.rest import OpenInference
 from igw_runtime.web.openapi import build_docs, build_openapi
 from igw_runtime.web.predict import build_predict
+from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 
 
@@ -37,12 +37,11 @@ class Services:
 
     desk: Desk
     metrics: Metrics
-    tracer: Tracer
+    recorder: Recorder
     lifecycle: Lifecycle
     model_name: str
     read_model: Callable[[], ServedModel]
     longest_busy_seconds: Callable[[], float]
-    slow_seconds: Callable[[], float]
 
 
 def build_app(services: Services) -> ASGIApp:
@@ -50,16 +49,9 @@ def build_app(services: Services) -> ASGIApp:
     router = Router(
         routes=[*_own_routes(services), *_protocol_routes(services)],
         redirect_slashes=False,
-        default=_build_nowhere(services.metrics),
+        default=_build_nowhere(services.recorder),
     )
-    return RequestTelemetry(
-        router,
-        metrics=services.metrics,
-        tracer=services.tracer,
-        lifecycle=services.lifecycle,
-        slow_seconds=services.slow_seconds,
-        clock=services.desk.clock,
-    )
+    return RequestTelemetry(router, recorder=services.recorder, lifecycle=services.lifecycle)
 
 
 def _own_routes(services: Services) -> list[Route]:
@@ -72,7 +64,7 @@ def _own_routes(services: Services) -> list[Route]:
         "/docs": {"GET": build_docs()},
     }
     return [
-        Route(path, Endpoint(methods, services.metrics, problem_error))
+        Route(path, Endpoint(methods, services.recorder, problem_error))
         for path, methods in table.items()
     ]
 
@@ -108,16 +100,16 @@ def _protocol_routes(services: Services) -> list[Route]:
         table[f"{prefix}/ready"] = {"GET": oip.ready}
         table[f"{prefix}/stats"] = {"GET": oip.statistics}
     return [
-        Route(path, Endpoint(methods, services.metrics, oip_error))
+        Route(path, Endpoint(methods, services.recorder, oip_error))
         for path, methods in table.items()
     ]
 
 
-def _build_nowhere(metrics: Metrics) -> ASGIApp:
+def _build_nowhere(recorder: Recorder) -> ASGIApp:
     """Say that a path does not exist, in the language of those who ask below it."""
     methods = dict.fromkeys(METHODS, _not_found)
-    own = Endpoint(methods, metrics, problem_error)
-    protocol = Endpoint(methods, metrics, oip_error)
+    own = Endpoint(methods, recorder, problem_error)
+    protocol = Endpoint(methods, recorder, oip_error)
 
     async def nowhere(scope: Scope, receive: Receive, send: Send) -> None:
         answer = protocol if scope["path"].startswith(("/v1/", "/v2/")) else own

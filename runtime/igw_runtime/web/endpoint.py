@@ -12,7 +12,6 @@ import structlog
 from starlette.types import Receive, Scope, Send
 
 from igw_runtime.errors import (
-    REJECTION_SLUGS,
     BodyTimeoutError,
     BodyTooLargeError,
     ClientGoneError,
@@ -21,7 +20,6 @@ from igw_runtime.errors import (
     RequestError,
 )
 from igw_runtime.telemetry import names
-from igw_runtime.telemetry.metrics import Metrics
 from igw_runtime.web.exchange import (
     Exchange,
     encode_json,
@@ -30,6 +28,7 @@ from igw_runtime.web.exchange import (
     read_headers,
     send_response,
 )
+from igw_runtime.web.recording import Recorder
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 ErrorBody = Callable[[RequestError, str], tuple[str, bytes]]
@@ -55,10 +54,10 @@ class Endpoint:
     """One path of the application."""
 
     def __init__(
-        self, methods: Mapping[str, Handler], metrics: Metrics, error_body: ErrorBody
+        self, methods: Mapping[str, Handler], recorder: Recorder, error_body: ErrorBody
     ) -> None:
         self._methods = methods
-        self._metrics = metrics
+        self._recorder = recorder
         self._error_body = error_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,9 +86,7 @@ class Endpoint:
         self, error: RequestError, scope: Scope, receive: Receive, send: Send
     ) -> None:
         exchange = get_exchange(scope)
-        exchange.error_slug = error.slug
-        if error.slug in REJECTION_SLUGS:
-            self._metrics.rejections.labels(error.slug).inc()
+        self._recorder.refuse(exchange, error)
         if isinstance(error, ClientGoneError):
             exchange.status = error.status
             return

@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Scope, Send
 
 from igw_runtime.errors import RequestError
+from igw_runtime.telemetry.metrics import OTHER
 
 _SCOPE_KEY: Final = "igw_runtime.exchange"
 _WORTH_COMPRESSING: Final = 1024
@@ -30,7 +31,9 @@ class Exchange:
     error_slug: str = ""
     status: int = 0
     body_read: bool = False
-    headers: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str = OTHER
+    span_name: str = ""
+    span_attributes: dict[str, str | int] = field(default_factory=dict)
 
 
 def attach_exchange(scope: Scope, exchange: Exchange) -> None:
