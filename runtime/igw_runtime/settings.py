@@ -72,6 +72,7 @@ class ServerSettings(_Section):
 
     port: Port = 8080
     metrics_port: Port = 9090
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0 = no gRPC
 
 
 class ServingSettings(_Section):
@@ -193,10 +194,18 @@ def parse_settings(content: bytes) -> LoadedSettings:
     except ValidationError as error:
         message = "; ".join(_explain(detail) for detail in error.errors(include_url=False)[:5])
         raise InvalidSettingsError(message) from error
-    if settings.server.port == settings.server.metrics_port:
+    _check_ports(settings.server)
+    return LoadedSettings(settings=settings, live_hash=hash_live(raw.get("live", {})))
+
+
+def _check_ports(server: ServerSettings) -> None:
+    """Refuse two listeners on one port, naming the later one."""
+    if server.metrics_port == server.port:
         message = "server.metricsPort: must differ from server.port"
         raise InvalidSettingsError(message)
-    return LoadedSettings(settings=settings, live_hash=hash_live(raw.get("live", {})))
+    if server.grpc_port in {server.port, server.metrics_port}:
+        message = "server.grpcPort: must differ from server.port and server.metricsPort"
+        raise InvalidSettingsError(message)
 
 
 def hash_live(live: Mapping[str, Any]) -> str:

@@ -119,6 +119,14 @@ def test_the_operators_file_is_understood() -> None:
             {"server": {"port": 9090}}, "server.metricsPort: must differ", id="ports that clash"
         ),
         pytest.param(
+            {"server": {"grpcPort": 8080}}, "server.grpcPort: must differ", id="gRPC where HTTP is"
+        ),
+        pytest.param(
+            {"server": {"grpcPort": 9090}},
+            "server.grpcPort: must differ",
+            id="gRPC where the metrics are",
+        ),
+        pytest.param(
             {"telemetry": {"otlpEndpoint": "collector:4317"}},
             "telemetry.otlpEndpoint: String should match",
             id="an endpoint without a scheme",

@@ -49,6 +49,7 @@ class Bench:
     """What a test may look at."""
 
     client: Client
+    services: Services
     metrics: Metrics
     lifecycle: Lifecycle
     admission: Admission
@@ -134,6 +135,7 @@ def a_bench(
     pool.start()
     yield Bench(
         client=Client(build_app(services)),
+        services=services,
         metrics=metrics,
         lifecycle=lifecycle,
         admission=admission,

@@ -25,6 +25,7 @@ class ServerProcess:
     process: "subprocess.Popen[bytes]"
     port: int
     metrics_port: int
+    grpc_port: int
     config: Path
     log_path: Path
     termination_log: Path
@@ -85,12 +86,18 @@ def free_port() -> int:
 
 @contextmanager
 def a_server(
-    folder: Path, models: Path, settings: dict[str, Any], *, ready: bool = True
+    folder: Path,
+    models: Path,
+    settings: dict[str, Any],
+    *,
+    ready: bool = True,
+    grpc: bool = False,
 ) -> Iterator[ServerProcess]:
     """Start a server with these settings; it is killed if the test did not stop it."""
-    port, metrics_port = free_port(), free_port()
+    port, metrics_port, grpc_port = free_port(), free_port(), free_port() if grpc else 0
     config = folder / "runtime.json"
-    content = {"schemaVersion": 1, "server": {"port": port, "metricsPort": metrics_port}}
+    listeners = {"port": port, "metricsPort": metrics_port, "grpcPort": grpc_port}
+    content = {"schemaVersion": 1, "server": listeners}
     config.write_text(json.dumps(content | settings))
     termination_log = folder / "termination-log"
     termination_log.touch()
@@ -112,6 +119,7 @@ def a_server(
         process=process,
         port=port,
         metrics_port=metrics_port,
+        grpc_port=grpc_port,
         config=config,
         log_path=log_path,
         termination_log=termination_log,

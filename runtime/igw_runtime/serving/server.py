@@ -8,11 +8,12 @@ endpoints are withdrawn from load balancers some seconds after a pod is told to 
 """
 
 import asyncio
+import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -38,10 +39,10 @@ from igw_runtime.serving.workers import WorkerPool
 from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
 from igw_runtime.telemetry.live import LiveWatcher
 from igw_runtime.telemetry.logs import LevelGate
-from igw_runtime.telemetry.metrics import Metrics
+from igw_runtime.telemetry.metrics import GRPC_INFER_ENDPOINT, Metrics
 from igw_runtime.telemetry.tracing import Tracing, build_tracing
 from igw_runtime.web.admission import Admission, WorkerLoad
-from igw_runtime.web.app import Services, build_app
+from igw_runtime.web.app import Services, build_app, build_open_inference
 from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 
@@ -107,9 +108,11 @@ class ModelServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
+        services = self._build_services()
         listener = self._open_listener()
         self._start_metrics_server()
-        server = self._build_http_server()
+        stop_grpc = await self._start_grpc_server(services)
+        server = self._build_http_server(services)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         self._watcher.start()
         threading.Thread(target=self._load, args=(loop,), name="load", daemon=True).start()
@@ -120,7 +123,7 @@ class ModelServer:
             await self._stop.wait()
             await self._drain()
         server.should_exit = True
-        await serving
+        await asyncio.gather(serving, stop_grpc())
         await self._finish()
         return self._running.failure
 
@@ -213,10 +216,26 @@ class ModelServer:
             message = f"server.metricsPort: cannot listen on {port}: {error.strerror}"
             raise InvalidSettingsError(message) from error
 
-    def _build_http_server(self) -> _HttpServer:
+    async def _start_grpc_server(self, services: Services) -> Callable[[], Awaitable[None]]:
+        """Listen for gRPC where that is asked for; return what ends it."""
+        port = self._settings.server.grpc_port
+        if not port:
+            return partial(asyncio.sleep, 0)
+        # Its C core writes lines to stderr that are no JSON; what it says is in the errors, too.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        from igw_runtime.web.oip.grpc_server import GrpcServer  # noqa: PLC0415  0.1 s, 8 MB
+        from igw_runtime.web.oip.grpc_service import GrpcService  # noqa: PLC0415
+
+        self._metrics.prepare_endpoint(GRPC_INFER_ENDPOINT)
+        service = GrpcService(services, build_open_inference(services))
+        server = GrpcServer(service, self._settings.serving)
+        await server.start(self._environment.host, port)
+        return partial(server.stop, self._settings.serving.timeout_seconds + _FINISH_MARGIN_SECONDS)
+
+    def _build_http_server(self, services: Services) -> _HttpServer:
         serving = self._settings.serving
         config = uvicorn.Config(
-            build_app(self._build_services()),
+            build_app(services),
             http="h11",
             lifespan="off",
             ws="none",

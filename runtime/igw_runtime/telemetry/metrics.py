@@ -29,12 +29,15 @@ PREDICT_ENDPOINT: Final = "/predict"
 INFER_ENDPOINT: Final = "/v2/models/{model}/infer"
 VERSIONED_INFER_ENDPOINT: Final = "/v2/models/{model}/versions/{version}/infer"
 V1_PREDICT_ENDPOINT: Final = "/v1/models/{model}:predict"
-INFERENCE_ENDPOINTS: Final = (
+GRPC_SERVICE: Final = "inference.GRPCInferenceService"
+GRPC_INFER_ENDPOINT: Final = f"/{GRPC_SERVICE}/ModelInfer"
+HTTP_INFERENCE_ENDPOINTS: Final = (
     PREDICT_ENDPOINT,
     INFER_ENDPOINT,
     VERSIONED_INFER_ENDPOINT,
     V1_PREDICT_ENDPOINT,
 )
+INFERENCE_ENDPOINTS: Final = (*HTTP_INFERENCE_ENDPOINTS, GRPC_INFER_ENDPOINT)
 STAGES: Final = ("read", "queue", "validate", "preprocess", "infer", "format")
 LIFECYCLE_STATES: Final = ("starting", "ready", "draining", "stopping")
 
@@ -167,16 +170,20 @@ class Metrics:
 
     def _prepare_children(self) -> None:
         """Create the series that matter at zero: a first error must not be lost to `rate()`."""
-        for endpoint in INFERENCE_ENDPOINTS:
-            for status in ("2xx", "4xx", "5xx"):
-                self.requests.labels("POST", endpoint, status)
-                self.request_seconds.prepare("POST", endpoint, status)
+        for endpoint in HTTP_INFERENCE_ENDPOINTS:
+            self.prepare_endpoint(endpoint)
         for slug in REJECTION_SLUGS:
             self.rejections.labels(slug)
         for stage in STAGES:
             self.stage_seconds.labels(stage)
         for state in LIFECYCLE_STATES:
             self.state.labels(state)
+
+    def prepare_endpoint(self, endpoint: str) -> None:
+        """Create the request series of an endpoint that infers."""
+        for status in ("2xx", "4xx", "5xx"):
+            self.requests.labels("POST", endpoint, status)
+            self.request_seconds.prepare("POST", endpoint, status)
 
     def register_process(self, budget: CpuBudget) -> None:
         """Add what the process and its cgroup say; not for tests that share a process."""

@@ -44,6 +44,17 @@ class Services:
     longest_busy_seconds: Callable[[], float]
 
 
+def build_open_inference(services: Services) -> OpenInference:
+    """Return what speaks for the model in the Open Inference Protocol."""
+    return OpenInference(
+        desk=services.desk,
+        lifecycle=services.lifecycle,
+        metrics=services.metrics,
+        name=services.model_name,
+        read_model=services.read_model,
+    )
+
+
 def build_app(services: Services) -> ASGIApp:
     """Assemble the routes and wrap them."""
     router = Router(
@@ -76,13 +87,7 @@ def _protocol_routes(services: Services) -> list[Route]:
         name=services.model_name,
         read_model=services.read_model,
     )
-    oip = OpenInference(
-        desk=services.desk,
-        lifecycle=services.lifecycle,
-        metrics=services.metrics,
-        name=services.model_name,
-        read_model=services.read_model,
-    )
+    oip = build_open_inference(services)
     table: dict[str, dict[str, Handler]] = {
         "/v1/models": {"GET": v1.models},
         V1_PREDICT_ENDPOINT: {"POST": v1.predict},  # before a model whose name ends like this

@@ -19,11 +19,16 @@ from igw_runtime.web.exchange import read_headers, send_json, send_response
 STUCK_SECONDS: Final = 120.0
 
 
+def is_stuck(busy_seconds: float) -> bool:
+    """Tell whether an inference has been running for so long that only a restart helps."""
+    return busy_seconds > STUCK_SECONDS
+
+
 def build_live(lifecycle: Lifecycle, longest_busy_seconds: Callable[[], float]) -> Handler:
     """Return the liveness handler."""
 
     async def live(_scope: Scope, _receive: Receive, send: Send) -> None:
-        stuck = longest_busy_seconds() > STUCK_SECONDS
+        stuck = is_stuck(longest_busy_seconds())
         status = "stuck" if stuck else "ok"
         content = {"status": status, "live": not stuck, "state": lifecycle.state.value}
         await send_json(send, 503 if stuck else 200, content)

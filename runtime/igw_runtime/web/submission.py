@@ -33,12 +33,16 @@ class Desk:
     metrics: Metrics
     clock: Callable[[], float]
 
-    def admit(self, scope: Scope, default_seconds: float | None = None) -> tuple[Ticket, Deadline]:
+    def choose_deadline(self, wish: str | None, started: float) -> Deadline:
+        """Return when a request ends: `wish` is its `X-Request-Timeout-Ms`."""
+        return Deadline(started + parse_timeout(wish, self.settings.timeout_seconds))
+
+    def admit(self, scope: Scope) -> tuple[Ticket, Deadline]:
         """Check every bound that needs no body."""
         headers = read_headers(scope)
-        most = default_seconds or self.settings.timeout_seconds
-        seconds = parse_timeout(headers.get("x-request-timeout-ms"), most)
-        deadline = Deadline(get_exchange(scope).started + seconds)
+        deadline = self.choose_deadline(
+            headers.get("x-request-timeout-ms"), get_exchange(scope).started
+        )
         length = parse_content_length(headers.get("content-length"))
         if "transfer-encoding" in headers:
             length = None  # it overrides a Content-Length (RFC 9112, 6.3)

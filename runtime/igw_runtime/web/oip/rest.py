@@ -77,11 +77,7 @@ class OpenInference:
 
     async def statistics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v2/models[/{model}[/versions/{version}]]/stats`."""
-        self._lifecycle.check_accepting()
-        name, version = _asked(scope)
-        model = self.find_model(name or self._name, version)
-        answer = await asyncio.to_thread(build_statistics, self._metrics.registry, model)
-        await send_json(send, 200, {"model_stats": [answer]})
+        await send_json(send, 200, {"model_stats": [await self.build_statistics(*_asked(scope))]})
 
     async def infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v2/models/{model}/infer`."""
@@ -126,6 +122,12 @@ class OpenInference:
             return [] if only_ready else [entry]
         version = self._read_model().version
         return [{"name": self._name, "version": version, "state": "READY", "reason": ""}]
+
+    async def build_statistics(self, name: str, version: str) -> dict[str, Any]:
+        """Return what the model has done; an empty name is any model."""
+        self._lifecycle.check_accepting()
+        model = self.find_model(name or self._name, version)
+        return await asyncio.to_thread(build_statistics, self._metrics.registry, model)
 
     async def _read(
         self, scope: Scope, receive: Receive, ticket: Ticket, model: ServedModel

@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("server")
     write_package(folder / "models" / MODEL)
     settings = {"model": {"name": MODEL}, "serving": {"drainSeconds": 0}}
-    with a_server(folder, folder / "models", settings) as running:
+    with a_server(folder, folder / "models", settings, grpc=True) as running:
         yield running
 
 

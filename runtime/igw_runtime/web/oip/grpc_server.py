@@ -1,0 +1,39 @@
+"""The gRPC listener: opened beside the HTTP one, in the same event loop, and stopped with it."""
+
+import grpc
+import grpc.aio
+
+from igw_runtime.errors import InvalidSettingsError
+from igw_runtime.settings import ServingSettings
+from igw_runtime.web.oip.grpc_service import GrpcService
+
+# Names and shapes beside the tensors. Above this, gRPC itself refuses; below, we do and count it.
+_ENVELOPE_BYTES = 65_536
+
+
+class GrpcServer:
+    """A server of the one service."""
+
+    def __init__(self, service: GrpcService, settings: ServingSettings) -> None:
+        self._server = grpc.aio.server(
+            options=[
+                # Also the limit of what a compressed message unpacks to.
+                ("grpc.max_receive_message_length", settings.max_body_bytes + _ENVELOPE_BYTES),
+                ("grpc.so_reuseport", 0),  # a taken port is a mistake to tell, not to share
+            ]
+        )
+        self._server.add_generic_rpc_handlers((service.build_handler(),))
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen; return the port, which is another one only if 0 was given."""
+        try:
+            bound = self._server.add_insecure_port(f"{host}:{port}")
+        except RuntimeError as error:
+            message = f"server.grpcPort: cannot listen on {port}"
+            raise InvalidSettingsError(message) from error
+        await self._server.start()
+        return bound
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Send clients elsewhere (GOAWAY), and wait for the calls that are in flight."""
+        await self._server.stop(grace_seconds)
