@@ -71,7 +71,7 @@ class ApiError(IgwError):
 
 
 class PredecessorError(ApiError):
-    """A child still belongs to a deleted gateway of the same name; it is about to be collected."""
+    """A child still belongs to a predecessor that is gone; it is about to be collected."""
 
 
 class LeavingAutoscalerError(ApiError):

@@ -68,7 +68,12 @@ CONFIG_MAP: Final = _core("ConfigMap", "configmaps")
 SERVICE: Final = _core("Service", "services")
 POD: Final = _core("Pod", "pods", selector=_SERVING)
 DEPLOYMENT: Final = Resource(
-    group="apps", version="v1", kind="Deployment", plural="deployments", selector=_MANAGED
+    group="apps",
+    version="v1",
+    kind="Deployment",
+    plural="deployments",
+    # Ours, and those that the OpenTelemetry operator makes of our collectors.
+    selector=_SERVING,
 )
 REPLICA_SET: Final = Resource(
     group="apps", version="v1", kind="ReplicaSet", plural="replicasets", selector=_SERVING
@@ -118,6 +123,14 @@ HTTP_ROUTE: Final = Resource(
     selector=_MANAGED,
     optional=True,
 )
+OTEL_COLLECTOR: Final = Resource(
+    group="opentelemetry.io",
+    version="v1beta1",
+    kind="OpenTelemetryCollector",
+    plural="opentelemetrycollectors",
+    selector=_MANAGED,
+    optional=True,
+)
 # Of the platform team: whether there is one, and how clients reach it.
 PARENT_GATEWAY: Final = Resource(
     group="gateway.networking.k8s.io",
@@ -148,6 +161,7 @@ CHILDREN: Final = (
     SERVICE_MONITOR,
     PROMETHEUS_RULE,
     HTTP_ROUTE,
+    OTEL_COLLECTOR,
 )
 OBSERVED: Final = (POD, REPLICA_SET)
 NAMED: Final = (PARENT_GATEWAY,)  # of others, and of interest to the gateways that name them

@@ -31,6 +31,7 @@ _CAPABILITIES: Final = Capabilities(
     http_routes=True,
     custom_metrics=True,
     pods_metrics=frozenset({conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE}),
+    otel_collectors=True,
 )
 _KINDS: Final = (conventions.GATEWAY_KIND, conventions.RUNTIME_KIND)
 _ANY_IMAGE: Final = "runtime.invalid/none:0"

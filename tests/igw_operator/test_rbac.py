@@ -48,6 +48,7 @@ def test_every_kind_that_is_built_is_in_the_table() -> None:
     specs: list[dict[str, Any]] = [
         {"service": {"route": {"parentRefs": [{"name": "public"}]}}},
         {"scaling": {"engine": "KEDA"}},
+        {"observability": {"collector": {"mode": "OpenTelemetryCollector"}}},
     ]
     capabilities = replace(EVERY_API, scaled_objects=True)
     built = {

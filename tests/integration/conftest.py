@@ -16,7 +16,12 @@ import pytest
 
 from factories import gateway_manifest
 from integration.cluster import Cluster, Manifest, Write, wait_for
-from integration.operator_process import OperatorProcess, install, install_gateway_api
+from integration.operator_process import (
+    OperatorProcess,
+    install,
+    install_gateway_api,
+    install_opentelemetry,
+)
 from localnode.controlplane import ControlPlane
 from localnode.toolchain import is_built, tool_folder
 from localnode.versions import load_versions
@@ -54,6 +59,13 @@ def gateway_api_crds() -> Path:
 
 
 @pytest.fixture(scope="session")
+def opentelemetry_crds() -> Path:
+    """The folder with the CRDs of the OpenTelemetry operator."""
+    tool = load_versions().tools["opentelemetry-operator"]
+    return tool_folder(tool) / "share" / "opentelemetry-crds"
+
+
+@pytest.fixture(scope="session")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """The API server of most tests."""
     with ControlPlane(tmp_path_factory.mktemp("plane")) as plane:
@@ -62,11 +74,12 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def cluster(
-    plane: ControlPlane, prometheus_crds: Path, gateway_api_crds: Path
+    plane: ControlPlane, prometheus_crds: Path, gateway_api_crds: Path, opentelemetry_crds: Path
 ) -> Iterator[Cluster]:
     """The cluster with everything installed."""
     cluster = Cluster(plane)
     install_gateway_api(cluster, gateway_api_crds)
+    install_opentelemetry(cluster, opentelemetry_crds)
     install(cluster, prometheus_crds=prometheus_crds)
     yield cluster
     cluster.close()

@@ -120,6 +120,12 @@ def install_gateway_api(cluster: Cluster, folder: Path) -> None:
         cluster.apply(yaml.safe_load(text))
 
 
+def install_opentelemetry(cluster: Cluster, folder: Path) -> None:
+    """The kind that the operator writes."""
+    text = (folder / "opentelemetry.io_opentelemetrycollectors.yaml").read_text()
+    cluster.apply(yaml.safe_load(text))
+
+
 def _try(cluster: Cluster, manifest: Manifest) -> bool:
     try:
         cluster.apply(manifest)

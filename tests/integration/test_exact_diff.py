@@ -39,7 +39,7 @@ def test_nothing_differs_after_an_apply(place: Place) -> None:
             gateway=gateway,
             runtime=runtime,
             capabilities=Capabilities(
-                service_monitors=True, prometheus_rules=True, http_routes=True
+                service_monitors=True, prometheus_rules=True, http_routes=True, otel_collectors=True
             ),
         )
         for child in build_children(inputs):
@@ -149,6 +149,12 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
     (
         {"observability": {"metrics": {"enabled": False}}},
         {"observability": {"collector": {"mode": "Disabled"}}},
+        {
+            "observability": {
+                "collector": {"mode": "OpenTelemetryCollector"},
+                "tracing": {"endpoint": "https://tempo.tracing:4317", "samplingPercent": 12.5},
+            }
+        },
         {
             "observability": {
                 "collector": {"mode": "External", "endpoint": "http://otel.monitoring:4318"},

@@ -13,6 +13,7 @@ from integration.operator_process import (
     OperatorProcess,
     install,
     install_gateway_api,
+    install_opentelemetry,
     install_prometheus_crds,
 )
 from localnode.controlplane import ControlPlane
@@ -92,3 +93,34 @@ def test_gateway_api_may_come_go_and_come_back(bare: Cluster, gateway_api_crds: 
             "the condition to be back",
             timeout_seconds=40,
         )
+
+
+def test_the_opentelemetry_operator_may_come_go_and_come_back(
+    bare: Cluster, opentelemetry_crds: Path
+) -> None:
+    """Its CRD, that is; the runtime's pods are the same all the while."""
+    place = Place(bare, "demo")
+    place.make(observability={"collector": {"mode": "OpenTelemetryCollector"}})
+    before = place.must_get("Deployment")["metadata"]["generation"]
+    telemetry = place.condition("TelemetryReady")
+    assert (telemetry["status"], telemetry["reason"]) == ("False", "OpenTelemetryOperatorMissing")
+    assert "kubectl get crd opentelemetrycollectors.opentelemetry.io" in telemetry["message"]
+
+    for _ in range(2):
+        install_opentelemetry(bare, opentelemetry_crds)
+        wait_for(
+            lambda: ("OpenTelemetryCollector", "photos") in place.children(),
+            "the collector to be made",
+            timeout_seconds=40,
+        )
+        wait_for(
+            lambda: place.condition("TelemetryReady")["reason"] == "Starting",
+            "the condition to follow",
+        )
+        bare.request("DELETE", f"{_CRDS}/opentelemetrycollectors.opentelemetry.io")
+        wait_for(
+            lambda: place.condition("TelemetryReady")["reason"] == "OpenTelemetryOperatorMissing",
+            "the condition to be back",
+            timeout_seconds=40,
+        )
+    assert place.must_get("Deployment")["metadata"]["generation"] == before

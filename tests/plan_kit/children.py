@@ -18,6 +18,7 @@ EVERY_API = Capabilities(
     http_routes=True,
     custom_metrics=True,
     pods_metrics=PODS_METRICS,
+    otel_collectors=True,
 )
 
 

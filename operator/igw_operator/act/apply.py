@@ -32,9 +32,17 @@ from igw_operator.errors import (
     PredecessorError,
     RivalAutoscalerError,
 )
-from igw_operator.kinds import AUTOSCALER, Resource, child_resource
+from igw_operator.kinds import AUTOSCALER, OTEL_COLLECTOR, Resource, child_resource
 from igw_operator.metrics import Metrics
-from igw_operator.plan.diff import Diff, Reason, diff, is_foreign, is_left_behind, stamp
+from igw_operator.plan.diff import (
+    Diff,
+    Reason,
+    diff,
+    find_controller,
+    is_foreign,
+    is_left_behind,
+    stamp,
+)
 
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
@@ -78,7 +86,8 @@ class Applier:
 
         Raises:
             OwnedByOtherError: an object of that name belongs to somebody else.
-            PredecessorError: it belongs to a deleted gateway of this name, and goes soon.
+            PredecessorError: it belongs to a deleted gateway of this name, or to a collector
+                that is no longer wanted, and goes soon.
             RivalAutoscalerError: all but the replicas was applied.
             ApiError: the API server refused, or did not answer.
         """
@@ -93,6 +102,8 @@ class Applier:
         if live is not None and is_left_behind(live, owner):
             raise _left_behind(resource, live)
         if live is not None and is_foreign(live, owner.uid):
+            if await self._is_of_former_collector(live, owner):
+                raise _handed_back(resource, live)
             raise _foreign(resource, live)
         difference = diff(desired, live, owner.uid)
         if not difference:
@@ -131,6 +142,17 @@ class Applier:
                     raise
             else:
                 return
+
+    async def _is_of_former_collector(self, live: Manifest, owner: Gateway) -> bool:
+        """Whether an object is of an OpenTelemetryCollector of ours that is no longer wanted."""
+        reference = find_controller(live) or {}
+        if reference.get("kind") != OTEL_COLLECTOR.kind:
+            return False
+        name = {"name": reference["name"], "namespace": live["metadata"]["namespace"]}
+        collector = await self._fetch(OTEL_COLLECTOR, {"metadata": name})
+        if collector is None or collector["metadata"]["uid"] != reference.get("uid"):
+            return True  # it is gone, and the garbage collector follows
+        return not is_foreign(collector, owner.uid)
 
     async def _find_rival(self, desired: Mapping[str, Any]) -> Manifest | None:
         """Ask for every autoscaler of the namespace: those of others are not watched."""
@@ -231,6 +253,15 @@ def _left_behind(resource: Resource, live: Mapping[str, Any]) -> PredecessorErro
     message = (
         f"{resource.kind} {name} is of a deleted gateway of the same name, and waits for the "
         "garbage collector; a new one follows"
+    )
+    return PredecessorError(message, status=_CONFLICT, reason="Conflict")
+
+
+def _handed_back(resource: Resource, live: Mapping[str, Any]) -> PredecessorError:
+    name = live["metadata"]["name"]
+    message = (
+        f"{resource.kind} {name} is of an {OTEL_COLLECTOR.kind} that is no longer wanted, and "
+        "waits for the garbage collector; a new one follows"
     )
     return PredecessorError(message, status=_CONFLICT, reason="Conflict")
 

@@ -6,17 +6,19 @@ uid and the version that were judged, so it never hits an object that has change
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import structlog
 
 from igw_operator import conventions
 from igw_operator.act.api import Api, Remember
+from igw_operator.act.handover import is_autoscaler
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
 from igw_operator.kinds import child_resource
 from igw_operator.metrics import Metrics
+from igw_operator.plan.otel_collector import list_claims
 
 _NOT_FOUND: Final = 404
 
@@ -27,14 +29,36 @@ def find_unwanted(
     children: Iterable[Manifest], desired: Iterable[Mapping[str, Any]], owner_uid: str
 ) -> list[Manifest]:
     """The live children that nothing desires any more, and that are not on their way out."""
-    wanted = {(manifest["kind"], manifest["metadata"]["name"]) for manifest in desired}
+    wanted = {_key(manifest) for manifest in desired}
     return [
         child
         for child in children
-        if (child["kind"], child["metadata"]["name"]) not in wanted
+        if _key(child) not in wanted
         and _is_ours(child, owner_uid)
         and "deletionTimestamp" not in child["metadata"]
     ]
+
+
+def find_in_the_way(
+    unwanted: Sequence[Manifest], desired: Iterable[Mapping[str, Any]]
+) -> list[Manifest]:
+    """Those of the unwanted that go before anything is applied, because two would fight.
+
+    An autoscaler with another one, or with a fixed number of replicas; our collector with the
+    one that the OpenTelemetry operator makes, which has the same name.
+    """
+    wanted = list(desired)
+    keys = {_key(manifest) for manifest in wanted}
+    claims = {claim for manifest in wanted for claim in list_claims(manifest)}
+    return [
+        child
+        for child in unwanted
+        if is_autoscaler(child) or _key(child) in claims or not keys.isdisjoint(list_claims(child))
+    ]
+
+
+def _key(manifest: Mapping[str, Any]) -> tuple[str, str]:
+    return manifest["kind"], manifest["metadata"]["name"]
 
 
 class Pruner:

@@ -46,8 +46,14 @@ class CollectorMode(StrEnum):
     """Where traces go."""
 
     MANAGED = "Managed"
+    OPENTELEMETRY_COLLECTOR = "OpenTelemetryCollector"
     EXTERNAL = "External"
     DISABLED = "Disabled"
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the collector's pipeline is the operator's to write."""
+        return self in {CollectorMode.MANAGED, CollectorMode.OPENTELEMETRY_COLLECTOR}
 
 
 class RuntimeRef(ApiModel):
@@ -362,7 +368,9 @@ class Collector(ApiModel):
     )
 
     mode: CollectorMode = CollectorMode.MANAGED
-    """Managed: the operator runs one. External: spans go to endpoint. Disabled: no spans."""
+    """Managed: the operator runs one. OpenTelemetryCollector: the OpenTelemetry operator does, with
+    the same pipeline. External: spans go to endpoint. Disabled: no spans.
+    """
     endpoint: (
         Annotated[
             str,

@@ -19,7 +19,7 @@ from igw_operator import kinds
 from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.handover import find_leaving, is_autoscaler, without_replicas
-from igw_operator.act.prune import Pruner, find_unwanted
+from igw_operator.act.prune import Pruner, find_in_the_way, find_unwanted
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.control.outcome import Outcome, choose_outcome
@@ -40,6 +40,7 @@ from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import Reason, restamp, stamp
 from igw_operator.plan.inputs import Defaults, PlanInput
+from igw_operator.plan.otel_collector import list_claims
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
@@ -157,8 +158,7 @@ class Reconciler:
             for child in find_unwanted(live.values(), run.desired, gateway.uid)
             if self._capabilities.serves(kinds.child_resource(child))
         ]
-        # An autoscaler goes before another one, or a fixed number, comes: two would fight.
-        first = [child for child in unwanted if is_autoscaler(child)]
+        first = find_in_the_way(unwanted, run.desired)
         await self._prune(key, first, run)
         leaving = find_leaving(live.values(), run.desired)
         if leaving is not None:
@@ -194,6 +194,8 @@ class Reconciler:
         for child in run.desired:
             kind, name = child["kind"], child["metadata"]["name"]
             manifest = child
+            if any((it.kind, it.name) in list_claims(child) for it in run.failures):
+                continue  # its way could not be cleared, which the failure tells
             if leaving is not None and _has_to_wait(child, leaving, live):
                 run.failures.append(_as_waiting(child, leaving, run.failures))
                 if is_autoscaler(child):

@@ -22,7 +22,7 @@ class Reason(StrEnum):
     AUTOSCALING = "Autoscaling"  # the autoscaler reads its metrics and can scale
     AT_MAX_REPLICAS = "AtMaxReplicas"  # the autoscaler works, but wants more than maxReplicas
     FIXED_REPLICAS = "FixedReplicas"  # no autoscaler is asked for, and there is none
-    COLLECTOR_AVAILABLE = "CollectorAvailable"  # the managed collector runs
+    COLLECTOR_AVAILABLE = "CollectorAvailable"  # the gateway's own collector runs
     ROUTE_ACCEPTED = "RouteAccepted"  # every Gateway has accepted the route and resolved it
     NOT_HELD = "NotHeld"  # no template change is waiting
 
@@ -97,6 +97,7 @@ class Reason(StrEnum):
     KEDA_UNAVAILABLE = "KedaUnavailable"  # KEDA is asked for, and the cluster lacks its CRD
     KEDA_NOT_READY = "KedaNotReady"  # KEDA cannot do what the ScaledObject says, or is not there
     SCALING_PAUSED = "ScalingPaused"  # somebody paused the ScaledObject
+    OPENTELEMETRY_OPERATOR_MISSING = "OpenTelemetryOperatorMissing"  # the cluster lacks its CRD
     PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
 
     # The route: what Gateway API's controllers say, in the words that the API gives them.

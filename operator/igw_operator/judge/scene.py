@@ -17,9 +17,16 @@ from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.workload import Workload, parse_workload
 from igw_operator.plan.diff import diff, stamp
+from igw_operator.plan.otel_collector import KIND as OTEL_COLLECTOR
 
 # Kinds whose status is evidence for a condition.
-_READ_KINDS: Final = {"Deployment", "HorizontalPodAutoscaler", "ScaledObject", "HTTPRoute"}
+_READ_KINDS: Final = {
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "ScaledObject",
+    "HTTPRoute",
+    OTEL_COLLECTOR,
+}
 
 
 class Concern(StrEnum):
@@ -64,7 +71,7 @@ class Scene:
         return [(kind, name) for kind, name in self.stale if self._concern(kind, name) is concern]
 
     def _concern(self, kind: str, name: str) -> Concern:
-        if name == self.child_name("collector"):
+        if name == self.child_name("collector") or kind == OTEL_COLLECTOR:
             return Concern.TELEMETRY
         if kind in {"ServiceMonitor", "PrometheusRule"} or name == self.child_name("metrics"):
             return Concern.MONITORING

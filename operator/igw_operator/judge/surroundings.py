@@ -14,6 +14,7 @@ from igw_operator.api.objects import Gateway
 from igw_operator.judge.children import check_children
 from igw_operator.judge.diagnosis import diagnose
 from igw_operator.judge.finding import Truth, Verdict, say, say_blocked
+from igw_operator.judge.otel_collector import judge_otel_collector
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.scene import Concern, Scene
 
@@ -21,6 +22,7 @@ _OPERATOR_CRDS: Final = (
     ("service_monitors", "servicemonitors.monitoring.coreos.com"),
     ("prometheus_rules", "prometheusrules.monitoring.coreos.com"),
 )
+_OTEL_CRD: Final = "opentelemetrycollectors.opentelemetry.io"
 
 
 def judge_monitoring(scene: Scene, gateway: Gateway) -> Verdict:
@@ -61,10 +63,16 @@ def judge_telemetry(scene: Scene, gateway: Gateway) -> Verdict:
     if mode is CollectorMode.EXTERNAL:
         text = f"Spans go to {observability.collector.endpoint}; their arrival is not verified"
         return say(Truth.UNKNOWN, Reason.NOT_VERIFIED, text)
+    is_delegated = mode is CollectorMode.OPENTELEMETRY_COLLECTOR
+    if is_delegated and not scene.snapshot.capabilities.otel_collectors:
+        text = f"No collector: the cluster does not serve {_OTEL_CRD}"
+        command = f"kubectl get crd {_OTEL_CRD}"
+        return say(Truth.FALSE, Reason.OPENTELEMETRY_OPERATOR_MISSING, text, command)
     blocked = check_children(scene, Concern.TELEMETRY)
     if blocked is not None:
         return say_blocked(blocked)
-    return _judge_collector(scene)
+    told = judge_otel_collector(scene) if is_delegated else None
+    return told or _judge_collector(scene)
 
 
 def _judge_collector(scene: Scene) -> Verdict:

@@ -15,6 +15,7 @@ from igw_operator.plan.hpa import build_hpa
 from igw_operator.plan.http_route import build_http_route
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.network_policy import build_runtime_policy
+from igw_operator.plan.otel_collector import build_otel_collector
 from igw_operator.plan.runtime_config import build_runtime_config
 from igw_operator.plan.scaled_object import build_scaled_object
 from igw_operator.plan.service import build_metrics_service, build_service
@@ -38,6 +39,7 @@ def build_children(inputs: PlanInput) -> list[Manifest]:
         build_metrics_service(inputs) if metrics.enabled else None,
         build_runtime_policy(inputs),
         *build_collector(inputs),
+        *build_otel_collector(inputs),
         build_deployment(inputs),
         build_hpa(inputs),
         build_scaled_object(inputs),

@@ -21,33 +21,37 @@ from igw_operator.plan.network_policy import build_collector_policy
 from igw_operator.plan.security import build_container_security, build_pod_security
 from igw_operator.plan.service_account import build_service_account
 
-_SUFFIX: Final = "collector"
+SUFFIX: Final = "collector"
 _PORTS: Final = (
     ("otlp-grpc", conventions.PORT_OTLP_GRPC),
     ("otlp-http", conventions.PORT_OTLP_HTTP),
     (conventions.PORT_NAME_METRICS, conventions.PORT_COLLECTOR_METRICS),
 )
-_RESOURCES: Final = {
+RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
     "limits": {"memory": "512Mi"},
 }
 # Four fifths of the limit: Go collects harder before the memory limiter has to refuse spans.
-_GO_MEMORY_LIMIT: Final = "410MiB"
+GO_MEMORY_LIMIT: Final = "410MiB"
+STRATEGY: Final = {
+    "type": "RollingUpdate",
+    "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+}
 
 
-def wants_collector(spec: GatewaySpec) -> bool:
-    """Whether the operator runs a collector for this gateway."""
+def wants_collector(spec: GatewaySpec, mode: CollectorMode) -> bool:
+    """Whether this gateway's spans go to a collector of that mode."""
     observability = spec.observability
-    return observability.tracing.enabled and observability.collector.mode is CollectorMode.MANAGED
+    return observability.tracing.enabled and observability.collector.mode is mode
 
 
 def build_collector(inputs: PlanInput) -> list[Manifest]:
     """All the objects of the collector, or none."""
-    if not wants_collector(inputs.gateway.spec):
+    if not wants_collector(inputs.gateway.spec, CollectorMode.MANAGED):
         return []
     policy = build_collector_policy(inputs)
     return [
-        build_service_account(inputs, COMPONENT_COLLECTOR, _SUFFIX),
+        build_service_account(inputs, COMPONENT_COLLECTOR, SUFFIX),
         _build_config(inputs),
         _build_service(inputs),
         *([policy] if policy else []),
@@ -60,7 +64,7 @@ def _build_config(inputs: PlanInput) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, SUFFIX),
         "data": {conventions.COLLECTOR_CONFIG_FILE: text},
     }
 
@@ -69,7 +73,7 @@ def _build_service(inputs: PlanInput) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, SUFFIX),
         "spec": {
             "type": "ClusterIP",
             "selector": build_selector(inputs.gateway, COMPONENT_COLLECTOR),
@@ -83,19 +87,16 @@ def _build_service(inputs: PlanInput) -> Manifest:
 
 def _build_deployment(inputs: PlanInput) -> Manifest:
     gateway = inputs.gateway
-    name = gateway.child_name(_SUFFIX)
+    name = gateway.child_name(SUFFIX)
     digest = build_digest(render_collector_config(gateway))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": build_metadata(gateway, COMPONENT_COLLECTOR, _SUFFIX),
+        "metadata": build_metadata(gateway, COMPONENT_COLLECTOR, SUFFIX),
         "spec": {
             "replicas": 1,
             "selector": {"matchLabels": build_selector(gateway, COMPONENT_COLLECTOR)},
-            "strategy": {
-                "type": "RollingUpdate",
-                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
-            },
+            "strategy": STRATEGY,
             "revisionHistoryLimit": 2,
             "template": {
                 "metadata": {
@@ -128,9 +129,9 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
         "image": inputs.runtime.spec.collector_image,
         "imagePullPolicy": inputs.runtime.spec.image_pull_policy,
         "args": [f"--config={path}"],
-        "env": [{"name": "GOMEMLIMIT", "value": _GO_MEMORY_LIMIT}],
+        "env": [{"name": "GOMEMLIMIT", "value": GO_MEMORY_LIMIT}],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
-        "resources": {kind: dict(values) for kind, values in _RESOURCES.items()},
+        "resources": {kind: dict(values) for kind, values in RESOURCES.items()},
         "readinessProbe": probe | {"periodSeconds": 5},
         "livenessProbe": probe | {"periodSeconds": 10, "failureThreshold": 6},
         "securityContext": build_container_security(),

@@ -46,7 +46,7 @@ class CollectorSettings:
 
 def render_collector_config(gateway: Gateway) -> str:
     """The configuration as YAML text."""
-    return _render(_read_settings(gateway))
+    return _render(read_settings(gateway))
 
 
 # YAML is slow to write, and most gateways of a fleet want the same text.
@@ -55,7 +55,8 @@ def _render(settings: CollectorSettings) -> str:
     return yaml.safe_dump(build_collector_config(settings), sort_keys=False)
 
 
-def _read_settings(gateway: Gateway) -> CollectorSettings:
+def read_settings(gateway: Gateway) -> CollectorSettings:
+    """What the configuration depends on."""
     tracing = gateway.spec.observability.tracing
     return CollectorSettings(
         longest_request_seconds=ceil(parse_duration(gateway.spec.serving.timeout)),

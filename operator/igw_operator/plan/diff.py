@@ -91,7 +91,7 @@ def is_foreign(live: Manifest, owner_uid: str) -> bool:
     An object without any controller is ours where it carries our marks: its ownerReference
     was stripped, or the gateway was deleted with ``--cascade=orphan`` and is back.
     """
-    controller = _find_controller(live)
+    controller = find_controller(live)
     if controller is not None:
         return bool(controller.get("uid") != owner_uid)
     labels = live.get("metadata", {}).get("labels") or {}
@@ -104,7 +104,7 @@ def is_left_behind(live: Manifest, owner: Gateway) -> bool:
 
     No two gateways of one name exist at a time, so the garbage collector is about to take it.
     """
-    controller = _find_controller(live)
+    controller = find_controller(live)
     return (
         controller is not None
         and controller.get("kind") == conventions.GATEWAY_KIND
@@ -133,13 +133,14 @@ def _build_owner_reference(owner: Gateway) -> dict[str, Any]:
     }
 
 
-def _find_controller(live: Manifest) -> dict[str, Any] | None:
+def find_controller(live: Manifest) -> dict[str, Any] | None:
+    """The ownerReference of the one that an object belongs to."""
     owners = live.get("metadata", {}).get("ownerReferences") or []
     return next((owner for owner in owners if owner.get("controller")), None)
 
 
 def _is_controlled_by(live: Manifest, uid: str) -> bool:
-    controller = _find_controller(live)
+    controller = find_controller(live)
     return controller is not None and controller.get("uid") == uid
 
 

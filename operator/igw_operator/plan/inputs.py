@@ -16,6 +16,7 @@ class Capabilities:
     prometheus_rules: bool = False
     scaled_objects: bool = False
     http_routes: bool = False
+    otel_collectors: bool = False
     custom_metrics: bool = False
     """Whether there is a ``custom.metrics.k8s.io`` at all, whatever it serves."""
     pods_metrics: frozenset[str] = frozenset()

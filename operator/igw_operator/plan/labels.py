@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from igw_operator import conventions
+from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Gateway
 
 _APP_NAMES: Final = {
@@ -25,6 +26,17 @@ def build_selector(gateway: Gateway, component: str) -> dict[str, str]:
         # The base of the children's names, cut where the gateway's own is long: whoever knows a
         # child's name knows its labels, and `world.cache` finds a gateway's children by it.
         conventions.LABEL_INSTANCE: gateway.child_name(),
+    }
+
+
+def build_collector_selector(gateway: Gateway) -> dict[str, str]:
+    """Labels of the collector's pods, whoever makes them."""
+    if gateway.spec.observability.collector.mode is CollectorMode.MANAGED:
+        return build_selector(gateway, conventions.COMPONENT_COLLECTOR)
+    # Our label is handed on by the OpenTelemetry operator; the other one is its own.
+    return {
+        conventions.LABEL_GATEWAY: gateway.child_name(),
+        conventions.LABEL_COMPONENT: "opentelemetry-collector",
     }
 
 

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from igw_operator import conventions
-from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_COLLECTOR, COMPONENT_RUNTIME
 from igw_operator.plan.endpoints import parse_grpc_port, parse_http_port
 from igw_operator.plan.inputs import PlanInput
-from igw_operator.plan.labels import build_metadata, build_selector
+from igw_operator.plan.labels import build_collector_selector, build_metadata, build_selector
 
 Rules = list[dict[str, Any]]
 
@@ -29,15 +28,18 @@ def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
     ]
     egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]
-    return _build_policy(inputs, COMPONENT_RUNTIME, "", ingress, egress)
+    selector = build_selector(inputs.gateway, COMPONENT_RUNTIME)
+    metadata = build_metadata(inputs.gateway, COMPONENT_RUNTIME)
+    return _build_policy(metadata, selector, ingress, egress)
 
 
 def build_collector_policy(inputs: PlanInput) -> Manifest | None:
-    """The policy of the managed collector's pod, or None where policies are off."""
+    """The policy of the collector's pod that we answer for, or None where policies are off."""
     gateway = inputs.gateway
     if not gateway.spec.network_policy.enabled:
         return None
-    senders = [_build_pods_peer(gateway, COMPONENT_RUNTIME)]
+    selector = build_selector(gateway, COMPONENT_RUNTIME)
+    senders = [{"podSelector": {"matchLabels": selector}}]
     ingress = [
         _build_rule("from", senders, conventions.PORT_OTLP_GRPC, conventions.PORT_OTLP_HTTP),
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_COLLECTOR_METRICS),
@@ -46,18 +48,19 @@ def build_collector_policy(inputs: PlanInput) -> Manifest | None:
     endpoint = gateway.spec.observability.tracing.endpoint
     if endpoint:
         egress.append(_build_rule("to", (), parse_grpc_port(endpoint)))
-    return _build_policy(inputs, COMPONENT_COLLECTOR, "collector", ingress, egress)
+    metadata = build_metadata(gateway, COMPONENT_COLLECTOR, "collector")
+    return _build_policy(metadata, build_collector_selector(gateway), ingress, egress)
 
 
 def _build_policy(
-    inputs: PlanInput, component: str, suffix: str, ingress: Rules, egress: Rules
+    metadata: dict[str, Any], selector: dict[str, str], ingress: Rules, egress: Rules
 ) -> Manifest:
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": build_metadata(inputs.gateway, component, suffix),
+        "metadata": metadata,
         "spec": {
-            "podSelector": {"matchLabels": build_selector(inputs.gateway, component)},
+            "podSelector": {"matchLabels": selector},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": ingress,
             "egress": egress,
@@ -67,9 +70,9 @@ def _build_policy(
 
 def _build_telemetry_rules(gateway: Gateway) -> Rules:
     collector = gateway.spec.observability.collector
-    if collector.mode is CollectorMode.MANAGED:
-        peers = [_build_pods_peer(gateway, COMPONENT_COLLECTOR)]
-        return [_build_rule("to", peers, conventions.PORT_OTLP_HTTP)]
+    if collector.mode.is_ours:
+        peer = {"podSelector": {"matchLabels": build_collector_selector(gateway)}}
+        return [_build_rule("to", [peer], conventions.PORT_OTLP_HTTP)]
     if collector.endpoint:
         # A name cannot be a peer, and its address may change: the port is all that is known.
         return [_build_rule("to", (), parse_http_port(collector.endpoint))]
@@ -118,7 +121,3 @@ def _build_namespaces_peer(namespaces: Sequence[str]) -> dict[str, Any]:
         "values": list(namespaces),
     }
     return {"namespaceSelector": {"matchExpressions": [expression]}}
-
-
-def _build_pods_peer(gateway: Gateway, component: str) -> dict[str, Any]:
-    return {"podSelector": {"matchLabels": build_selector(gateway, component)}}

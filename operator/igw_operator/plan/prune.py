@@ -13,6 +13,8 @@ _SPEAKING_EMPTIES: Final = frozenset(
     {"emptyDir", "labelSelector", "namespaceSelector", "podSelector"}
 )
 _NESTING: Final = (dict, list, tuple)
+# Another program's own document: there, ``batch: {}`` declares a part.
+_DOCUMENTS: Final = frozenset({"config"})
 
 
 def prune(value: Any) -> Any:
@@ -20,7 +22,8 @@ def prune(value: Any) -> Any:
     if isinstance(value, dict):
         pruned: dict[str, Any] = {}
         for key, item in value.items():
-            kept = prune(item) if isinstance(item, _NESTING) else item
+            is_ours = isinstance(item, _NESTING) and key not in _DOCUMENTS
+            kept = prune(item) if is_ours else item
             if not _is_silent(key, kept):
                 pruned[key] = kept
         return pruned

@@ -76,8 +76,8 @@ def build_live_settings(spec: GatewaySpec) -> dict[str, Any]:
     mode = spec.observability.collector.mode
     threshold = spec.slo.latency.threshold_seconds
     slow = parse_duration(tracing.slow_threshold) if tracing.slow_threshold else threshold
-    # A managed collector decides by the whole trace, so it has to see all of them.
-    percent = 100.0 if mode is CollectorMode.MANAGED else tracing.sampling_percent
+    # A collector of ours decides by the whole trace, so it has to see all of them.
+    percent = 100.0 if mode.is_ours else tracing.sampling_percent
     return {
         "logging": {"level": spec.observability.logging.level},
         "tracing": {
@@ -124,7 +124,7 @@ def _locate_model(spec: GatewaySpec) -> str:
 
 def _locate_collector(gateway: Gateway) -> str:
     collector = gateway.spec.observability.collector
-    if collector.mode is CollectorMode.MANAGED:
+    if collector.mode.is_ours:
         return f"http://{gateway.child_name('collector')}:{conventions.PORT_OTLP_HTTP}"
     # The API refuses an endpoint in mode Disabled and its absence in mode External.
     return collector.endpoint or ""

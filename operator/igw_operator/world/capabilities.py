@@ -24,6 +24,7 @@ _BY_FIELD: Final[Mapping[str, Resource]] = {
     "prometheus_rules": kinds.PROMETHEUS_RULE,
     "http_routes": kinds.HTTP_ROUTE,
     "scaled_objects": kinds.SCALED_OBJECT,
+    "otel_collectors": kinds.OTEL_COLLECTOR,
 }
 """Fields of `Capabilities` that say whether a kind is served."""
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"

@@ -5,12 +5,13 @@ import pytest
 from factories import a_gateway, a_runtime
 from igw_operator import conventions, kinds
 from igw_operator.act.apply import Applied, Applier
-from igw_operator.act.prune import Pruner, find_unwanted
+from igw_operator.act.prune import Pruner, find_in_the_way, find_unwanted
 from igw_operator.act.status import StatusWriter, build_merge_patch
-from igw_operator.errors import ApiError, OwnedByOtherError
+from igw_operator.errors import ApiError, OwnedByOtherError, PredecessorError
 from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
-from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.diff import stamp
+from igw_operator.plan.inputs import Capabilities, PlanInput
 from operator_fakes import FakeApi
 
 GATEWAY = a_gateway()
@@ -223,3 +224,58 @@ async def test_a_gateway_that_is_gone_needs_no_status(api: FakeApi) -> None:
     path = kinds.GATEWAY.path("demo", "photos", "status")
     api.failures["PATCH", path] = [ApiError("gone", status=404)]
     assert not await writer.write(kinds.GATEWAY, {"metadata": metadata}, {"x": 1})
+
+
+DELEGATED = a_gateway(observability={"collector": {"mode": "OpenTelemetryCollector"}})
+DELEGATED_CHILDREN = build_children(
+    PlanInput(
+        gateway=DELEGATED, runtime=a_runtime(), capabilities=Capabilities(otel_collectors=True)
+    )
+)
+COLLECTOR_PATH = "/apis/opentelemetry.io/v1beta1/namespaces/demo/opentelemetrycollectors/photos"
+(OTEL_COLLECTOR,) = (it for it in DELEGATED_CHILDREN if it["kind"] == kinds.OTEL_COLLECTOR.kind)
+(COLLECTOR_SERVICE,) = (
+    it for it in CHILDREN if (it["kind"], it["metadata"]["name"]) == ("Service", "photos-collector")
+)
+
+
+def names_of(manifests: list[dict[str, Any]]) -> set[tuple[str, str]]:
+    """Kind and name of each."""
+    return {(it["kind"], it["metadata"]["name"]) for it in manifests}
+
+
+def test_what_the_other_collector_would_be_called_goes_first() -> None:
+    """In both directions; what bears no such name has time."""
+    there = find_in_the_way([*CHILDREN], DELEGATED_CHILDREN)
+    assert names_of(there) >= {("Deployment", "photos-collector"), ("Service", "photos-collector")}
+    assert ("ConfigMap", "photos-collector") not in names_of(there)
+    assert find_in_the_way([OTEL_COLLECTOR], CHILDREN) == [OTEL_COLLECTOR]
+    elsewhere = [it for it in CHILDREN if not it["metadata"]["name"].endswith("-collector")]
+    assert find_in_the_way([OTEL_COLLECTOR], elsewhere) == []
+
+
+@pytest.mark.parametrize(
+    ("collector", "error"),
+    [
+        (None, PredecessorError),
+        (stamp(OTEL_COLLECTOR, DELEGATED), PredecessorError),
+        ({"metadata": {"name": "photos", "namespace": "demo"}}, OwnedByOtherError),
+    ],
+    ids=["it is gone", "it is ours, and goes", "it is somebody else's"],
+)
+async def test_what_a_collector_of_ours_leaves_is_waited_for(
+    applier: Applier, api: FakeApi, collector: dict[str, Any] | None, error: type[Exception]
+) -> None:
+    """The garbage collector follows; what belongs to somebody else's stays."""
+    if collector is not None:
+        api.objects[COLLECTOR_PATH] = {
+            **collector,
+            "metadata": {**collector["metadata"], "uid": "uid-otel"},
+        }
+    reference = {"kind": "OpenTelemetryCollector", "name": "photos", "uid": "uid-otel"}
+    metadata = COLLECTOR_SERVICE["metadata"]
+    owners = [{**reference, "apiVersion": "opentelemetry.io/v1beta1", "controller": True}]
+    live = {**COLLECTOR_SERVICE, "metadata": {**metadata, "ownerReferences": owners}}
+    with pytest.raises(error):
+        await applier.apply(COLLECTOR_SERVICE, live, owner=GATEWAY, confirm=allow)
+    assert api.writes() == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -159,9 +160,104 @@ TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
     ),
 }
 
+DELEGATED: dict[str, Any] = {"collector": {"mode": "OpenTelemetryCollector"}}
+OTEL_COLLECTOR = ("OpenTelemetryCollector", "photos")
+
+
+def delegated(
+    *, scale: Mapping[str, Any] | None = None, owner: str | None = None, **changes: Any
+) -> Snapshot:
+    """A collector in the hands of the OpenTelemetry operator: its status and its Deployment."""
+    snapshot = a_snapshot(observability=DELEGATED)
+    status = {"status": {"scale": scale}} if scale else {}
+    live = snapshot.children[OTEL_COLLECTOR] | status
+    snapshot = with_child(snapshot, OTEL_COLLECTOR, live)
+    if owner is None:
+        return snapshot
+    deployment = deepcopy(a_snapshot().children[COLLECTOR]) | {"status": deployment_status(1)}
+    deployment["metadata"]["ownerReferences"] = [{"uid": owner}]
+    deployment |= {"status": deployment_status(1)} | changes
+    if image := changes.get("image"):
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    return with_child(snapshot, COLLECTOR, deployment)
+
+
+UID = "uid-OpenTelemetryCollector-photos"
+OTEL: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "the cluster lacks the kind": (
+        a_snapshot(observability=DELEGATED, capabilities=replace(FULL, otel_collectors=False)),
+        "False",
+        Reason.OPENTELEMETRY_OPERATOR_MISSING,
+        "Next: kubectl get crd opentelemetrycollectors.opentelemetry.io",
+    ),
+    "nobody has taken it up": (
+        delegated(),
+        "Unknown",
+        Reason.STARTING,
+        "has made nothing of OpenTelemetryCollector photos yet",
+    ),
+    "its status counts a ready replica": (
+        delegated(scale={"replicas": 1, "statusReplicas": "1/1"}),
+        "True",
+        Reason.COLLECTOR_AVAILABLE,
+        "1 of 1 replicas are ready",
+    ),
+    "its status counts none": (
+        delegated(scale={"replicas": 1, "statusReplicas": "0/1"}),
+        "Unknown",
+        Reason.STARTING,
+        "kubectl describe otelcol photos -n demo",
+    ),
+    "its status knows no replica": (
+        delegated(scale={"selector": "a=b"}),
+        "Unknown",
+        Reason.STARTING,
+        "0 of 0",
+    ),
+    "its Deployment is complete": (
+        delegated(owner=UID),
+        "True",
+        Reason.COLLECTOR_AVAILABLE,
+        "Collector photos-collector runs",
+    ),
+    "its Deployment is not, whatever its status says": (
+        delegated(
+            owner=UID,
+            scale={"replicas": 1, "statusReplicas": "1/1"},
+            status=deployment_status(1, readyReplicas=0, availableReplicas=0),
+        ),
+        "Unknown",
+        Reason.STARTING,
+        "does not run yet",
+    ),
+    "its Deployment has the image of before": (
+        delegated(owner=UID, image="otel:old"),
+        "Unknown",
+        Reason.STARTING,
+        "not yet given collector photos its new image",
+    ),
+    "a Deployment of that name is of another one": (
+        delegated(owner="uid-of-before"),
+        "Unknown",
+        Reason.STARTING,
+        "has made nothing",
+    ),
+    "it was refused": (
+        replace(
+            delegated(),
+            failures=[a_failure("OpenTelemetryCollector", 500, "failed calling webhook")],
+        ),
+        "False",
+        Reason.APPLY_FAILED,
+        "failed calling webhook",
+    ),
+}
+
 
 @pytest.mark.parametrize(
-    ("snapshot", "status", "reason", "says"), TELEMETRY.values(), ids=TELEMETRY
+    ("snapshot", "status", "reason", "says"),
+    [*TELEMETRY.values(), *OTEL.values()],
+    ids=[*TELEMETRY, *OTEL],
 )
 def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
     """Spans have somewhere to go, or the condition says why not."""

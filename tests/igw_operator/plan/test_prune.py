@@ -38,6 +38,12 @@ def test_keeps_empties_that_speak(key: str) -> None:
     assert prune({key: {"matchLabels": {}}}) == {key: {}}
 
 
+def test_leaves_another_programs_document_alone() -> None:
+    """In a collector's configuration, an empty part is a part with its defaults."""
+    config = {"processors": {"batch": {}}, "service": {"extensions": []}}
+    assert prune({"spec": {"config": config}}) == {"spec": {"config": config}}
+
+
 def test_does_not_keep_an_empty_node_selector() -> None:
     """A nodeSelector is a plain map: empty, it is the same as none."""
     assert prune({"nodeSelector": {}}) == {}
