@@ -59,10 +59,12 @@ def _serve(options: argparse.Namespace, environment: Environment) -> int:
     from dataclasses import replace  # noqa: PLC0415
 
     from igw_runtime.serving.server import ModelServer  # noqa: PLC0415
+    from igw_runtime.telemetry.live import warn_of_unknown  # noqa: PLC0415
     from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
 
     loaded = load_settings(options.config)
     gate = configure_logs(loaded.settings.live.logging.level)
+    warn_of_unknown(loaded)
     environment = replace(environment, config_path=options.config)
 
     async def live() -> StartupError | None:
@@ -76,6 +78,8 @@ def _serve(options: argparse.Namespace, environment: Environment) -> int:
 
 def _validate(options: argparse.Namespace, _environment: Environment) -> int:
     loaded = load_settings(options.config)
+    for explanation in loaded.unknown:
+        print(f"{options.config}: warning: {explanation}", file=sys.stderr)
     print(f"{options.config}: valid; live settings hash {loaded.live_hash}")
     return 0
 

@@ -2,12 +2,16 @@
 
 The operator writes this file (camelCase JSON) and mounts it; `__main__` reads it at start,
 `telemetry.live` reads its `live` part again while the process runs. Parsing is pure.
+The operator may be newer than this runtime: a key that is not known here is left out and
+named, so that somebody can warn of it. What must not be left out comes with another
+`schemaVersion`, which is refused.
 The environment is read here too, once, by `read_environment`.
 """
 
+import copy
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, get_args
@@ -144,6 +148,8 @@ class LoadedSettings:
 
     settings: Settings
     live_hash: str
+    unknown: tuple[str, ...] = ()
+    """What was left out: one explanation for each key that is not known here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,13 +195,33 @@ def parse_settings(content: bytes) -> LoadedSettings:
     except (ValueError, RecursionError) as error:
         message = f"not JSON: {error}"
         raise InvalidSettingsError(message) from error
+    unknown: list[ErrorDetails] = []
     try:
         settings = Settings.model_validate_json(content)
     except ValidationError as error:
-        message = "; ".join(_explain(detail) for detail in error.errors(include_url=False)[:5])
-        raise InvalidSettingsError(message) from error
+        details = error.errors(include_url=False)
+        unknown = [detail for detail in details if detail["type"] == "extra_forbidden"]
+        if len(unknown) < len(details):
+            message = "; ".join(_explain(detail) for detail in details[:5])
+            raise InvalidSettingsError(message) from error
+        known = _without(raw, [detail["loc"] for detail in unknown])
+        settings = Settings.model_validate_json(json.dumps(known))
     _check_ports(settings.server)
-    return LoadedSettings(settings=settings, live_hash=hash_live(raw.get("live", {})))
+    return LoadedSettings(
+        settings=settings,
+        live_hash=hash_live(raw.get("live", {})),
+        unknown=tuple(_explain(detail) for detail in unknown),
+    )
+
+
+def _without(raw: dict[str, Any], paths: Iterable[tuple[int | str, ...]]) -> dict[str, Any]:
+    known = copy.deepcopy(raw)
+    for *sections, key in paths:
+        section: Any = known
+        for name in sections:
+            section = section[name]
+        del section[key]
+    return known
 
 
 def _check_ports(server: ServerSettings) -> None:

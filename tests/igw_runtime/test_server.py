@@ -234,7 +234,9 @@ def test_live_settings_change_without_restart(models: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("settings", "code", "reason"),
     [
-        pytest.param(MODEL | {"serving": {"x": 1}}, 78, "InvalidSettings: serving.x", id="key"),
+        pytest.param(
+            MODEL | {"serving": {"maxQueue": 0}}, 78, "InvalidSettings: serving.maxQueue", id="key"
+        ),
         pytest.param({"model": {"name": "absent"}}, 66, "ModelNotFound: no model", id="model"),
         pytest.param(
             {"model": {"name": "colours", "sha256": "0" * 64}},
@@ -263,6 +265,15 @@ def test_start_failures_have_a_code_and_one_line(
     assert message.startswith(reason)
     assert message.count("\n") == 1
     assert f"{event['reason']}: {event['error']}\n" == message
+
+
+def test_serves_with_the_settings_of_a_newer_operator(models: Path, tmp_path: Path) -> None:
+    """What it does not know is named in its log."""
+    settings = MODEL | {"serving": {"streaming": True}}
+    with a_server(tmp_path, models, settings) as server:
+        [warning] = server.events("settings_unknown")
+
+    assert warning["keys"][0].startswith("serving.streaming: unknown key; allowed here: ")
 
 
 def test_taken_port_is_explained(models: Path, tmp_path: Path) -> None:

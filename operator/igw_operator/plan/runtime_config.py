@@ -2,9 +2,11 @@
 
 Its schema is ``igw_runtime.settings``; neither package imports the other, tests on both sides
 pin it. What stands under ``live`` is read again while the runtime runs; everything else is
-``static`` and its hash rolls the pods. Two rules follow:
+``static`` and its hash rolls the pods. Three rules follow:
 
 - whatever an SLO touches stands under ``live``: an SLO edit restarts no pod;
+- a runtime that is older than the operator leaves out the keys that it does not know: one that
+  must not be left out, such as one that demands a token, needs another ``schemaVersion``;
 - a new static key may only be written where it differs from the runtime's own default, or an
   operator upgrade would restart every pod of the fleet.
 """

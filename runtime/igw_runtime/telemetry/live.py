@@ -7,6 +7,7 @@ changes nothing; a change outside `live` needs a new pod and is only logged.
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,12 @@ POLL_SECONDS: Final = 1.0
 _log = structlog.get_logger()
 
 Listener = Callable[[LiveSettings, str], None]
+
+
+def warn_of_unknown(loaded: LoadedSettings) -> None:
+    """Name the keys that this runtime is too old for, or that somebody misspelt."""
+    if loaded.unknown:
+        _log.warning(names.EVENT_SETTINGS_UNKNOWN, keys=list(loaded.unknown))
 
 
 class LiveWatcher:
@@ -56,6 +63,8 @@ class LiveWatcher:
         except InvalidSettingsError as error:
             _log.error(names.EVENT_SETTINGS_REJECTED, error=str(error))
             return
+        if loaded.unknown != self._current.unknown:
+            warn_of_unknown(loaded)
         self._apply(loaded)
 
     def _apply(self, loaded: LoadedSettings) -> None:
@@ -67,12 +76,11 @@ class LiveWatcher:
                 if key != "live" and getattr(before, key) != getattr(loaded.settings, key)
             ]
             _log.warning(names.EVENT_SETTINGS_NEED_RESTART, sections=changed)
-        if loaded.live_hash == self._current.live_hash:
-            return
         live = loaded.settings.live
-        self._current = LoadedSettings(
-            settings=before.model_copy(update={"live": live}), live_hash=loaded.live_hash
-        )
+        is_new = loaded.live_hash != self._current.live_hash
+        self._current = replace(loaded, settings=before.model_copy(update={"live": live}))
+        if not is_new:
+            return
         self._listener(live, loaded.live_hash)
         _log.info(names.EVENT_SETTINGS_APPLIED, live_hash=loaded.live_hash)
 

@@ -20,6 +20,7 @@ EVENT_REQUEST_COMPLETED: Final = "request_completed"
 EVENT_REQUEST_FAILED: Final = "request_failed"
 EVENT_SETTINGS_APPLIED: Final = "settings_applied"
 EVENT_SETTINGS_REJECTED: Final = "settings_rejected"
+EVENT_SETTINGS_UNKNOWN: Final = "settings_unknown"
 EVENT_SETTINGS_NEED_RESTART: Final = "settings_need_restart"
 EVENT_RANDOM_WEIGHTS: Final = "model_has_random_weights"
 

@@ -64,6 +64,18 @@ def test_writes_what_the_runtime_reads(spec: dict[str, Any]) -> None:
     text = build(**spec)["ConfigMap", "photos-config"]["data"]["runtime.json"]
     loaded = parse_settings(text.encode())
     assert loaded.live_hash == hash_live(settings(**spec))
+    assert loaded.unknown == (), "the runtime of this release knows every key"
+
+
+def test_an_older_runtime_serves_what_a_newer_operator_writes() -> None:
+    """It leaves out what it does not know, also where it stands among what it knows."""
+    document = settings()
+    document["serving"]["streaming"] = True
+    document["live"]["audit"] = {"enabled": True}
+    loaded = parse_settings(json.dumps(document).encode())
+    assert [it.partition(":")[0] for it in loaded.unknown] == ["serving.streaming", "live.audit"]
+    assert loaded.settings.serving.max_queue == document["serving"]["maxQueue"]
+    assert loaded.live_hash == hash_live(document), "the operator sees its change arrive"
 
 
 @pytest.mark.parametrize(
