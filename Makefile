@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export matrix generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix generate lock golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ e2e: $(VENV)/.ready ## Tests on a real node (or kind)
 test-export: $(VENV)-export/.ready ## Tests of exporting models; installs torch, 5 GB
 	$(VENV)-export/bin/python -m pytest -q -m export
 
+conformance: $(VENV)/.ready $(CACHE)/venv-reference/.ready ## Inference protocols, compared with Triton's answers; 400 MB
+	IGW_REFERENCE_PYTHON=$(CACHE)/venv-reference/bin/python pytest -q tests/conformance \
+	  tests/igw_runtime/web/oip tests/igw_runtime/web/test_kserve_v1.py
+
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
 	pytest -q -m matrix tests/matrix
 
@@ -56,7 +60,7 @@ golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now
 	IGW_UPDATE_GOLDEN=1 pytest -q tests/igw_operator/plan
 
 lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
-	for extra in operator runtime export dev; do \
+	for extra in operator runtime export reference dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
 	done
@@ -81,4 +85,10 @@ $(VENV)-export/.ready: requirements/dev.txt requirements/export.txt
 	@$(PYTHON) -m venv $(VENV)-export
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/dev.txt
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/export.txt
+	@touch $@
+
+# Triton's embedded Python needs the standard library it was built with: Debian's 3.11.
+$(CACHE)/venv-reference/.ready: requirements/reference.txt
+	@/usr/bin/python3 -m venv $(CACHE)/venv-reference
+	@$(CACHE)/venv-reference/bin/pip install -q --require-hashes -r requirements/reference.txt
 	@touch $@
