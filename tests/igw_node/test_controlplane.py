@@ -10,8 +10,8 @@ import pytest
 
 from localnode.controlplane import ControlPlane
 from localnode.errors import NodeError
-from localnode.toolchain import is_built
 from localnode.versions import load_versions
+from node_parts import need_parts
 
 pytestmark = pytest.mark.integration
 
@@ -19,9 +19,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """Run one control plane for all tests of this file."""
-    tools = load_versions().tools
-    if not all(is_built(tools[name]) for name in ("etcd", "kubernetes")):
-        pytest.skip("run 'tests/node/kind ensure --only etcd,kubernetes' first")
+    need_parts("etcd", "kubernetes")
     folder = tmp_path_factory.mktemp("plane")
     with ControlPlane(folder, users={"alice": ("readers",)}) as running:
         yield running

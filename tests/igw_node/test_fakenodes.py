@@ -10,8 +10,7 @@ import pytest
 from integration.cluster import Cluster, wait_for
 from localnode.controlplane import ControlPlane
 from localnode.fakenodes import start_fake_nodes
-from localnode.toolchain import is_built
-from localnode.versions import load_versions
+from node_parts import need_parts
 
 pytestmark = pytest.mark.integration
 
@@ -19,9 +18,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A control plane with fake nodes."""
-    tools = load_versions().tools
-    if not all(is_built(tools[name]) for name in ("etcd", "kubernetes", "kwok")):
-        pytest.skip("run 'tests/node/kind ensure --only etcd,kubernetes,kwok' first")
+    need_parts("etcd", "kubernetes", "kwok")
     with ControlPlane(tmp_path_factory.mktemp("fake")) as plane:
         start_fake_nodes(plane)
         cluster = Cluster(plane)

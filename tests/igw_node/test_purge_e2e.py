@@ -30,7 +30,7 @@ echo clean
 def _needs_a_built_node() -> None:
     missing = [step.name for step in plan_steps(load_versions()) if not step.is_done()]
     if set(missing) & set(CORE):
-        pytest.skip("run 'tests/node/kind ensure --only core' first")
+        pytest.fail(f"not made: {', '.join(missing)}; run `make parts`", pytrace=False)
 
 
 def _run_isolated(script: str, folder: Path) -> str:

@@ -23,46 +23,39 @@ from integration.operator_process import (
     install_opentelemetry,
 )
 from localnode.controlplane import ControlPlane
-from localnode.toolchain import is_built, tool_folder
-from localnode.versions import load_versions
+from node_parts import need_parts, shared_folder
 
 _numbers = itertools.count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs the parts of the local node."""
-    tools = load_versions().tools
-    missing = [name for name in ("etcd", "kubernetes", "gateway-api") if not is_built(tools[name])]
+    """Everything in this folder is an integration test."""
     for item in items:
-        if Path(__file__).parent not in item.path.parents:
-            continue
-        item.add_marker(pytest.mark.integration)
-        if missing:
-            reason = f"{' and '.join(missing)} not built: run `make parts`"
-            item.add_marker(pytest.mark.skip(reason=reason))
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parts() -> None:
+    need_parts("etcd", "kubernetes")
 
 
 @pytest.fixture(scope="session")
 def prometheus_crds() -> Path:
     """The folder with the CRDs of the Prometheus Operator."""
-    tool = load_versions().tools["prometheus-operator"]
-    if not is_built(tool):
-        pytest.skip("prometheus-operator is not built: run `make parts`")
-    return tool_folder(tool) / "share" / "prometheus-operator-crds"
+    return shared_folder("prometheus-operator", "prometheus-operator-crds")
 
 
 @pytest.fixture(scope="session")
 def gateway_api_crds() -> Path:
     """The folder with the CRDs of Gateway API."""
-    tool = load_versions().tools["gateway-api"]
-    return tool_folder(tool) / "share" / "gateway-api-crds"
+    return shared_folder("gateway-api", "gateway-api-crds")
 
 
 @pytest.fixture(scope="session")
 def opentelemetry_crds() -> Path:
     """The folder with the CRDs of the OpenTelemetry operator."""
-    tool = load_versions().tools["opentelemetry-operator"]
-    return tool_folder(tool) / "share" / "opentelemetry-crds"
+    return shared_folder("opentelemetry-operator", "opentelemetry-crds")
 
 
 @pytest.fixture(scope="session")

@@ -11,14 +11,12 @@ from typing import Final
 
 import pytest
 
-from localnode.toolchain import is_built
-from localnode.versions import load_versions
 from matrix.rig import Rig, a_rig
 from matrix.table import Table
+from node_parts import need_parts
 
 _TABLE: Final = pytest.StashKey[Table]()
 _HERE: Final = Path(__file__).parent
-_TOOLS: Final = ("etcd", "kubernetes", "prometheus-operator")
 # The longest single case: start, a fault of some dozens of seconds, recovery, a shared machine.
 _TIMEOUT_SECONDS: Final = 420
 
@@ -40,22 +38,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every case needs the parts of the local node, time, and a row in the table."""
-    tools = load_versions().tools
-    missing = [name for name in _TOOLS if not is_built(tools[name])]
+    """Every case needs time, and a row in the table."""
     for item in items:
         if _HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.matrix)
         item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
-        if missing:
-            reason = f"{' and '.join(missing)} not built: run `make parts`"
-            item.add_marker(pytest.mark.skip(reason=reason))
         case = item.get_closest_marker("case")
         if case is not None:
             config.stash[_TABLE].expect(case.args[0], item.nodeid)
             item.user_properties.append(("case", case.args[0]))
             item.user_properties.append(("oracles", case.args[1]))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _parts() -> None:
+    need_parts("etcd", "kubernetes", "prometheus-operator")
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
