@@ -6,7 +6,9 @@ are tested against the real API server, in ``tests/integration``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import selectors
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -32,6 +34,36 @@ class FakeClock:
         return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
 
 
+class _NoWait(selectors.DefaultSelector):
+    """Never waits: where nothing is ready, the clock jumps to when something is due."""
+
+    seconds = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = super().select(0)
+        if not ready and timeout is not None:
+            self.seconds += max(timeout, 0.0)
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes at once; for code without input and output."""
+
+    def __init__(self) -> None:
+        self._selector_without_wait = _NoWait()
+        super().__init__(self._selector_without_wait)
+
+    def time(self) -> float:
+        """Seconds of its own."""
+        return self._selector_without_wait.seconds
+
+
+def run_in_virtual_time(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; hours take as long as what happens in them."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main)
+
+
 @dataclass(frozen=True)
 class Request:
     """One request as it arrived."""
@@ -50,6 +82,9 @@ class FakeApi:
     failures: dict[tuple[str, str], list[ApiError]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     version: int = 100
+    clock: FakeClock | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long a request of each method takes."""
 
     async def request(
         self,
@@ -62,6 +97,8 @@ class FakeApi:
     ) -> Manifest:
         """Answer as the API server would, roughly."""
         self.requests.append(Request(method, path, dict(query or {}), body))
+        if self.clock is not None:
+            self.clock.seconds += self.seconds.get(method, 0.0)
         if waiting := self.failures.get((method, path)):
             raise waiting.pop(0)
         if method == "GET":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 
 class IgwError(Exception):
@@ -41,7 +42,8 @@ class ApiError(IgwError):
     """The API server answered with a failure.
 
     ``status`` is the HTTP code (0: no answer at all), ``reason`` the machine word of the
-    Status object, ``retry_after_seconds`` what the server asked for, if it asked.
+    Status object, ``retry_after_seconds`` what the server asked for, if it asked; of a child
+    that was refused, when it is tried again.
     """
 
     def __init__(
@@ -63,6 +65,17 @@ class ApiError(IgwError):
         return self.status in {400, 403, 405, 413, 415, 422}
 
     @property
+    def is_somebodys(self) -> bool:
+        """True where an object of somebody else stands in the way of ours."""
+        return False
+
+    def held_for(self, seconds: float) -> Self:
+        """The same error, to be tried again in so many seconds."""
+        return type(self)(
+            str(self), status=self.status, reason=self.reason, retry_after_seconds=seconds
+        )
+
+    @property
     def is_namespace_going(self) -> bool:
         """True where the namespace is being deleted, or is gone: nothing can be made there."""
         if self.status == 403:  # noqa: PLR2004
@@ -72,6 +85,11 @@ class ApiError(IgwError):
 
 class PredecessorError(ApiError):
     """A child still belongs to a predecessor that is gone; it is about to be collected."""
+
+    @property
+    def is_somebodys(self) -> bool:
+        """True: the garbage collector takes it."""
+        return True
 
 
 class LeavingAutoscalerError(ApiError):
@@ -86,6 +104,30 @@ class RivalAutoscalerError(ApiError):
         """True: one of the two has to go, and people decide which."""
         return True
 
+    @property
+    def is_somebodys(self) -> bool:
+        """True: we see the autoscaler only when we look for it."""
+        return True
 
-class OwnedByOtherError(IgwError):
+
+class OwnedByOtherError(ApiError):
     """An object with a child's name exists and belongs to somebody else; it is not touched."""
+
+    @property
+    def is_final(self) -> bool:
+        """True: it has to go, and people decide."""
+        return True
+
+    @property
+    def is_somebodys(self) -> bool:
+        """True: an object without our label is seen only when we look for it."""
+        return True
+
+
+class ContestedError(ApiError):
+    """Somebody sets fields of a child back again and again; the next repair waits."""
+
+    @property
+    def is_final(self) -> bool:
+        """True: one of the two has to stop, and people decide which."""
+        return True

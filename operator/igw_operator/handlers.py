@@ -1,4 +1,4 @@
-"""kopf's part: it logs in, watches, answers the liveness probe; nothing else.
+"""kopf's part: it logs in and watches; nothing else.
 
 Only ``@kopf.on.event`` handlers, which never write: every other kind of handler would add
 finalizers, annotations or patches of its own to the users' objects. Each event goes to
@@ -8,8 +8,7 @@ finalizers, annotations or patches of its own to the users' objects. Each event 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import kopf
@@ -24,15 +23,6 @@ OnEvent = Callable[[Resource, str | None, Manifest], None]
 _OPTIONAL_GROUPS: Final = frozenset(it.group for it in kinds.WATCHED if it.optional)
 _PATIENCE_SECONDS: Final = 600.0
 _LONGEST_BACKOFF_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """One number that tells whether the process still does its work."""
-
-    read: Callable[[], float]
-    most: float
-    """Above it the process is as good as dead."""
 
 
 class Backoffs:
@@ -56,18 +46,17 @@ def build_registry(
     connection: Connection,
     on_event: OnEvent,
     on_crd: Callable[[], None],
+    on_start: Callable[[], None],
     on_end: Callable[[], None],
-    probes: Mapping[str, Probe],
 ) -> kopf.OperatorRegistry:
     """Every handler that kopf calls; ``on_end`` when it begins to end, whatever made it."""
     registry = kopf.OperatorRegistry()
+    _register_start(registry, on_start)
     _register_end(registry, on_end)
     _register_login(registry, connection)
     for resource in kinds.WATCHED:
         _register_watch(registry, resource, on_event)
     _register_crds(registry, on_crd)
-    for name, probe in probes.items():
-        _register_probe(registry, name, probe)
     return registry
 
 
@@ -108,6 +97,12 @@ def _register_login(registry: kopf.OperatorRegistry, connection: Connection) -> 
         )
 
 
+def _register_start(registry: kopf.OperatorRegistry, on_start: Callable[[], None]) -> None:
+    @kopf.on.startup(registry=registry, id="start")
+    async def start(**_: Any) -> None:
+        on_start()
+
+
 def _register_end(registry: kopf.OperatorRegistry, on_end: Callable[[], None]) -> None:
     @kopf.on.cleanup(registry=registry, id="end")
     async def end(**_: Any) -> None:
@@ -137,13 +132,3 @@ def _register_crds(registry: kopf.OperatorRegistry, on_crd: Callable[[], None]) 
     async def watch(event: Any, **_: Any) -> None:
         if event["object"]["spec"]["group"] in _OPTIONAL_GROUPS:
             on_crd()
-
-
-def _register_probe(registry: kopf.OperatorRegistry, name: str, probe: Probe) -> None:
-    @kopf.on.probe(registry=registry, id=name)
-    async def answer(**_: Any) -> float:
-        value = probe.read()
-        if value > probe.most:
-            message = f"{name} is {value:.0f}, more than {probe.most:.0f}"
-            raise kopf.PermanentError(message)  # any other error would be retried
-        return round(value, 3)

@@ -12,7 +12,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -23,6 +24,7 @@ from prometheus_client import disable_created_metrics, start_http_server
 
 from igw_operator import __version__, handlers, kinds
 from igw_operator.act.apply import Applier
+from igw_operator.act.attempts import Attempts
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.prune import Pruner
 from igw_operator.act.status import StatusWriter
@@ -34,7 +36,7 @@ from igw_operator.control.runtimes import RuntimeReconciler
 from igw_operator.control.work_queue import WorkQueue
 from igw_operator.control.workers import Workers
 from igw_operator.errors import IgwError
-from igw_operator.handlers import Probe
+from igw_operator.health import Health, Probe, Role
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
 from igw_operator.plan.inputs import Capabilities
@@ -87,11 +89,13 @@ class Operator:
         connection: Connection,
         api: ApiClient,
         metrics: Metrics,
+        health: Health,
         surroundings: Surroundings,
     ) -> None:
         clock, random, now = surroundings.clock, surroundings.random, surroundings.now
         self._settings = settings
         self._connection = connection
+        self._health = health
         self._clock = clock
         self._lag_seconds = 0.0
         self.cache = Cache()
@@ -116,6 +120,7 @@ class Operator:
         self.recorder = EventRecorder(
             api=api, metrics=metrics, instance=_identify(settings), now=now, clock=clock
         )
+        attempts = Attempts(clock=clock)
         statuses = StatusWriter(api=api, remember=self.cache.put, metrics=metrics)
         self.workers = Workers(
             queue=self.queue,
@@ -124,22 +129,31 @@ class Operator:
                 capabilities=self.capabilities,
                 freshness=Freshness(api=api, learn=self._take, clock=clock),
                 warnings=WarningEvents(api=api, clock=clock),
-                applier=Applier(api=api, remember=self.cache.put, metrics=metrics),
-                pruner=Pruner(
-                    api=api, remember=self.cache.put, forget=self.cache.remove, metrics=metrics
+                applier=Applier(
+                    api=api, remember=self.cache.put, attempts=attempts, metrics=metrics
                 ),
+                pruner=Pruner(
+                    api=api,
+                    remember=self.cache.put,
+                    forget=self.cache.remove,
+                    attempts=attempts,
+                    metrics=metrics,
+                ),
+                attempts=attempts,
                 statuses=statuses,
                 recorder=self.recorder,
                 metrics=metrics,
                 defaults=settings.defaults,
                 now=now,
+                clock=clock,
             ),
             runtimes=RuntimeReconciler(cache=self.cache, statuses=statuses, now=now),
             metrics=metrics,
             clock=clock,
             count=settings.workers,
         )
-        self._export(metrics)
+        self._export(metrics, attempts)
+        health.watch_over(self._probes())
 
     async def run(self, lease: Lease | None) -> None:
         """Work until a signal comes, or something fails for good."""
@@ -192,6 +206,7 @@ class Operator:
         overdue = loop.create_future()
 
         def expect_end() -> None:
+            self._health.role = Role.STARTING  # anew, unless the process ends
             loop.call_later(_END_SECONDS, _resolve, overdue)
 
         # kopf takes the signals when it starts, and loses those that come while it fails.
@@ -212,23 +227,24 @@ class Operator:
         await watching
 
     async def _start_kopf(self, stop: asyncio.Event, on_end: Callable[[], None]) -> None:
-        port = self._settings.health_port
         await kopf.operator(
             registry=handlers.build_registry(
                 connection=self._connection,
                 on_event=self._take,
                 on_crd=self.capabilities.hint,
+                on_start=self._say_active,
                 on_end=on_end,
-                probes=self._probes(),
             ),
             settings=handlers.build_settings(),
             standalone=True,
             clusterwide=True,
             # Without one kopf asks for the user's name, and a container's uid may have none.
             identity=_identify(self._settings),  # type: ignore[arg-type]  # its NewType is private
-            liveness_endpoint=f"http://0.0.0.0:{port}/healthz" if port else None,
             stop_flag=stop,
         )
+
+    def _say_active(self) -> None:
+        self._health.role = Role.ACTIVE
 
     def _follow_capabilities(self, _: Capabilities) -> None:
         for resource in kinds.WATCHED:
@@ -255,8 +271,23 @@ class Operator:
             lag = self._clock() - before - _LAG_SECONDS
             self._lag_seconds = max(lag, self._lag_seconds * 0.9, 0.0)
 
-    def _export(self, metrics: Metrics) -> None:
+    def _export(self, metrics: Metrics, attempts: Attempts) -> None:
         metrics.gauge("queue_depth", "Keys that wait for a worker.", self.queue.depth)
+        metrics.gauge("queue_busy", "Keys that are worked on.", self.queue.busy)
+        metrics.gauge("queue_slow", "Keys whose last reconcile was slow.", self.workers.slow)
+        metrics.gauge(
+            "held_children", "Children that wait to be written after a refusal.", attempts.held
+        )
+        metrics.gauge(
+            "contested_children",
+            "Children whose fields somebody else sets, too, again and again.",
+            attempts.contested,
+        )
+        metrics.gauge(
+            "active",
+            "1 while this process holds the lease and watches, 0 while it starts or stands by.",
+            lambda: float(self._health.role is Role.ACTIVE),
+        )
         metrics.gauge(
             "queue_oldest_seconds", "How long the oldest key waits.", self.queue.oldest_seconds
         )
@@ -315,7 +346,8 @@ async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroun
         timeout_seconds=settings.request_timeout_seconds,
         count_error=lambda method, status: metrics.api_errors.labels(method, str(status)).inc(),
     )
-    async with api:
+    health = Health(settings.health_port)
+    async with api, _serving(health):
         if settings.unknown:
             _log.warning("Ignored unknown variables", names=list(settings.unknown))
         _log.info("Started", version=__version__, server=connection.endpoint.server)
@@ -324,11 +356,14 @@ async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroun
             connection=connection,
             api=api,
             metrics=metrics,
+            health=health,
             surroundings=surroundings,
         )
         lease = _build_lease(settings, api, surroundings) if settings.lease else None
         if lease is not None:
+            health.role = Role.STANDBY
             await lease.acquire()
+            health.role = Role.STARTING
         try:
             await operator.run(lease)
         except* Exception as group:
@@ -336,6 +371,15 @@ async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroun
         finally:
             if lease is not None:
                 await lease.release()
+
+
+@asynccontextmanager
+async def _serving(health: Health) -> AsyncIterator[None]:
+    await health.start()
+    try:
+        yield
+    finally:
+        await health.stop()
 
 
 def _build_lease(settings: Settings, api: ApiClient, surroundings: Surroundings) -> Lease:

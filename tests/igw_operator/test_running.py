@@ -7,6 +7,7 @@ import kopf
 import pytest
 
 from igw_operator import running
+from igw_operator.health import Health
 from igw_operator.metrics import Metrics
 from igw_operator.running import Operator, Surroundings
 from igw_operator.settings import Settings
@@ -29,6 +30,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Operator:
         connection=anything,
         api=anything,
         metrics=Metrics(),
+        health=Health(0),
         surroundings=Surroundings(environment={}, now=clock.now, clock=clock, random=lambda: 0.0),
     )
 

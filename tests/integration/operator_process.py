@@ -76,14 +76,19 @@ class OperatorProcess:
         return [line for line in wrong if '"exc_type": "APINotFoundError"' not in line]
 
     def is_healthy(self) -> bool:
-        """Whether it answers its liveness probe."""
+        """Whether it is alive, active, and watches."""
+        return self.probe("healthz") == (200, "active")
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """What it answers to a probe of the kubelet: the code, and its role; 0: nothing."""
         assert self._process is not None
         assert self._process.poll() is None, self.log.read_text()[-3000:]
         try:
-            url = f"http://127.0.0.1:{self._health}/healthz"
-            return httpx.get(url, trust_env=False, timeout=2).status_code == 200
+            url = f"http://127.0.0.1:{self._health}/{path}"
+            answer = httpx.get(url, trust_env=False, timeout=2)
         except httpx.TransportError:
-            return False
+            return 0, ""
+        return answer.status_code, answer.json()["role"]
 
     def _end(self) -> None:
         if self._process is not None and self._process.poll() is None:

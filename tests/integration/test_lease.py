@@ -13,7 +13,7 @@ from localnode.controlplane import ControlPlane
 def test_the_second_operator_waits_and_takes_over(
     place: Place, plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
 ) -> None:
-    """It neither watches nor writes before; after an orderly end of the first it needs seconds."""
+    """It neither watches nor writes before, and no probe ends it; its turn comes in seconds."""
     place.make()
     first = holder(place)
     second = OperatorProcess(plane, tmp_path)
@@ -21,6 +21,9 @@ def test_the_second_operator_waits_and_takes_over(
     try:
         wait_for(lambda: "Waiting for the lease" in second.log.read_text(), "it to wait")
         assert holder(place) == first
+        assert second.probe("healthz") == (200, "standby")
+        assert second.probe("readyz") == (200, "standby")
+        assert operator.probe("readyz") == (200, "active")
         operator.stop()
         wait_for(lambda: holder(place) not in {"", first}, "it to take over", timeout_seconds=10)
         wait_for(second.is_healthy, "it to be active")

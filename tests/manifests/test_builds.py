@@ -181,6 +181,33 @@ def test_bindings_name_what_the_build_holds(build: Build, folder: str) -> None:
             )
 
 
+@pytest.mark.parametrize("folder", ["manifests/base", "manifests/overlays/production"])
+def test_one_that_stands_by_is_not_restarted(build: Build, folder: str) -> None:
+    """Waiting for the lease may take for ever, and both endpoints answer meanwhile."""
+    (operator,) = (it for it in build(folder) if it["kind"] == "Deployment")
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    assert "startupProbe" not in container
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "health"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "health"}
+
+
+def test_in_production_a_second_operator_stands_by_on_another_node(build: Build) -> None:
+    """A drain, an update or the loss of a node leaves one of them."""
+    manifests = build("manifests/overlays/production")
+    (operator,) = (it for it in manifests if it["kind"] == "Deployment")
+    assert operator["spec"]["replicas"] == 2
+    assert operator["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    pod = operator["spec"]["template"]
+    spread = {it["topologyKey"]: it for it in pod["spec"]["topologySpreadConstraints"]}
+    assert "kubernetes.io/hostname" in spread
+    (budget,) = (it for it in manifests if it["kind"] == "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] < operator["spec"]["replicas"]
+    selector = budget["spec"]["selector"]["matchLabels"]
+    assert selector.items() <= pod["metadata"]["labels"].items()
+    for constraint in spread.values():
+        assert constraint["labelSelector"]["matchLabels"] == selector
+
+
 @pytest.mark.parametrize("folder", ["manifests/overlays/demo", "manifests/overlays/production"])
 def test_prometheus_reaches_the_operator(build: Build, folder: str) -> None:
     """ServiceMonitor, Service and Deployment agree on labels and the name of the port."""

@@ -117,12 +117,13 @@ class SupervisedOperator:
         return self._process is not None and self._process.poll() is None
 
     def is_healthy(self) -> bool:
-        """Whether it answers its liveness probe, so that it watches."""
+        """Whether it is alive, active, and watches."""
         try:
             url = f"http://127.0.0.1:{self._health}/healthz"
-            return httpx.get(url, trust_env=False, timeout=5).status_code == 200
+            answer = httpx.get(url, trust_env=False, timeout=5)
         except httpx.TransportError:
             return False
+        return answer.status_code == 200 and answer.json()["role"] == "active"
 
     def mark(self) -> Mark:
         """Now, in its log and its lives."""

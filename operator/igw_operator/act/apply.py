@@ -15,6 +15,7 @@ import structlog
 
 from igw_operator import conventions
 from igw_operator.act.api import APPLY_PATCH, MERGE_PATCH, Api, Remember
+from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.handover import (
     REPLICAS_PATH,
     find_rival,
@@ -24,10 +25,11 @@ from igw_operator.act.handover import (
     with_replicas,
     without_replicas,
 )
-from igw_operator.act.ownership import take_over
+from igw_operator.act.ownership import find_owners, take_over
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.errors import (
     ApiError,
+    ContestedError,
     OwnedByOtherError,
     PredecessorError,
     RivalAutoscalerError,
@@ -41,6 +43,7 @@ from igw_operator.plan.diff import (
     find_controller,
     is_foreign,
     is_left_behind,
+    read_hash,
     stamp,
 )
 
@@ -66,9 +69,12 @@ class Applied:
 class Applier:
     """Applies children of gateways."""
 
-    def __init__(self, *, api: Api, remember: Remember, metrics: Metrics) -> None:
+    def __init__(
+        self, *, api: Api, remember: Remember, attempts: Attempts, metrics: Metrics
+    ) -> None:
         self._api = api
         self._remember = remember
+        self._attempts = attempts
         self._metrics = metrics
 
     async def apply(
@@ -83,16 +89,46 @@ class Applier:
         """Make one child what it should be; None: it was already.
 
         ``confirm`` is awaited before anything is written, and may raise to forbid it.
+        What was refused just now is not sent again before its time: the same error is raised.
 
         Raises:
             OwnedByOtherError: an object of that name belongs to somebody else.
             PredecessorError: it belongs to a deleted gateway of this name, or to a collector
                 that is no longer wanted, and goes soon.
             RivalAutoscalerError: all but the replicas was applied.
+            ContestedError: somebody sets it back again and again; it waits to be put right.
             ApiError: the API server refused, or did not answer.
         """
-        resource = child_resource(manifest)
         desired = stamp(manifest, owner)
+        child = key_of_child(desired)
+        what = (read_hash(desired), None if live is None else live["metadata"]["uid"])
+        refusal = self._attempts.find_refusal(child, what)
+        if refusal is not None and (live is None or diff(desired, live, owner.uid)):
+            raise refusal
+        try:
+            applied = await self._apply(desired, live, owner, siblings, confirm)
+        except ApiError as error:
+            held = self._attempts.refuse(child, what, error)
+            _log.warning(
+                f"Could not apply {child.kind}",
+                namespace=child.namespace,
+                name=child.name,
+                error=str(error),
+                again_seconds=held.retry_after_seconds,
+            )
+            raise held from error
+        self._attempts.succeed(child)
+        return applied
+
+    async def _apply(
+        self,
+        desired: Manifest,
+        live: Manifest | None,
+        owner: Gateway,
+        siblings: Sequence[Manifest],
+        confirm: Confirm,
+    ) -> Applied | None:
+        resource = child_resource(desired)
         if live is None:
             # The watch sees labelled objects only, and may be behind.
             live = await self._fetch(resource, desired)
@@ -109,6 +145,17 @@ class Applier:
         if not difference:
             return None
         await confirm()
+        await self._write(resource, desired, live, difference, siblings)
+        return Applied(kind=resource.kind, name=desired["metadata"]["name"], diff=difference)
+
+    async def _write(
+        self,
+        resource: Resource,
+        desired: Manifest,
+        live: Manifest | None,
+        difference: Diff,
+        siblings: Sequence[Manifest],
+    ) -> None:
         least = first_replicas(desired, siblings)
         if live is None:
             # Without force: should somebody's object of that name appear right now, we lose.
@@ -118,9 +165,27 @@ class Applier:
             if set(difference.paths) != {REPLICAS_PATH} or difference.reason is Reason.SPEC:
                 await self._update(resource, without_replicas(desired), live, difference, None)
             raise _rivalry(desired, rival)
+        elif difference.reason is Reason.DRIFT:
+            await self._repair(resource, desired, live, difference, least)
         else:
             await self._update(resource, desired, live, difference, least)
-        return Applied(kind=resource.kind, name=desired["metadata"]["name"], diff=difference)
+
+    async def _repair(
+        self,
+        resource: Resource,
+        desired: Manifest,
+        live: Manifest,
+        difference: Diff,
+        least: int | None,
+    ) -> None:
+        """Put drift right, unless it is one of many times."""
+        child = key_of_child(desired)
+        truce = self._attempts.find_truce(child, difference.paths)
+        if truce:
+            fresh = await self._fetch(resource, desired)
+            raise _contest(resource, fresh or live, difference, truce)
+        await self._update(resource, desired, live, difference, least)
+        self._attempts.repair(child, difference.paths)
 
     async def _update(
         self,
@@ -239,6 +304,20 @@ def _pinned(desired: Manifest, live: Mapping[str, Any]) -> Manifest:
     return {**desired, "metadata": {**desired["metadata"], "uid": uid}}
 
 
+def _contest(
+    resource: Resource, live: Mapping[str, Any], difference: Diff, seconds: float
+) -> ContestedError:
+    owners = " and ".join(find_owners(live, difference.paths)) or "somebody"
+    message = (
+        f"{resource.kind} {live['metadata']['name']}: {', '.join(difference.paths[:3])} is set by "
+        f"{owners} again and again, however often it is put right; it is put right more and more "
+        "seldom"
+    )
+    return ContestedError(
+        message, status=_CONFLICT, reason="Contested", retry_after_seconds=seconds
+    )
+
+
 def _rivalry(desired: Mapping[str, Any], rival: Mapping[str, Any]) -> RivalAutoscalerError:
     name = desired["metadata"]["name"]
     message = (
@@ -271,4 +350,4 @@ def _foreign(resource: Resource, live: Mapping[str, Any]) -> OwnedByOtherError:
     owners = live["metadata"].get("ownerReferences") or ()
     whose = ", ".join(f"{owner['kind']} {owner['name']}" for owner in owners) or "no owner"
     message = f"{resource.kind} {name} exists and is not ours ({whose}); it was left alone"
-    return OwnedByOtherError(message)
+    return OwnedByOtherError(message, status=_CONFLICT, reason="OwnedByOther")

@@ -1,4 +1,4 @@
-"""Takes over from other field managers what blocks our own apply.
+"""Who else sets our fields; and takes over from other field managers what blocks our own apply.
 
 Server-side apply removes only what its own manager applied before. Somebody who changes a
 port of our Service from 80 to 81 owns the item 81; applying ours adds 80 beside it, the
@@ -38,6 +38,22 @@ def take_over(live: Mapping[str, Any], paths: Iterable[str]) -> list[Manifest] |
         {**entry, "fieldsV1": _merge(entry["fieldsV1"], taken)} if _is_ours(entry) else entry
         for entry in entries
     ]
+
+
+def find_owners(live: Mapping[str, Any], paths: Iterable[str]) -> list[str]:
+    """Who else sets these fields, by the names of their field managers.
+
+    ``live`` must come straight from the API server, with its ``managedFields``.
+    """
+    fields = [tuple(_parts(path)[:_DEPTH]) for path in paths]
+    return sorted(
+        {
+            str(entry.get("manager") or "unknown")
+            for entry in live["metadata"].get("managedFields") or ()
+            if not _is_ours(entry) and "subresource" not in entry
+            if any(_split(entry.get("fieldsV1") or {}, field)[1] for field in fields)
+        }
+    )
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:

@@ -13,6 +13,7 @@ import structlog
 
 from igw_operator import conventions
 from igw_operator.act.api import Api, Remember
+from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.handover import is_autoscaler
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
@@ -64,9 +65,18 @@ def _key(manifest: Mapping[str, Any]) -> tuple[str, str]:
 class Pruner:
     """Deletes children of gateways."""
 
-    def __init__(self, *, api: Api, remember: Remember, forget: Remember, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        api: Api,
+        remember: Remember,
+        forget: Remember,
+        attempts: Attempts,
+        metrics: Metrics,
+    ) -> None:
         self._api = api
         self._remember = remember
+        self._attempts = attempts
         self._forget = forget
         self._metrics = metrics
 
@@ -74,8 +84,25 @@ class Pruner:
         """Delete one child as it was judged; already gone is fine.
 
         Raises:
-            ApiError: it changed meanwhile (409), or the server refused or did not answer.
+            ApiError: it changed meanwhile (409), or the server refused or did not answer, now or
+                just before.
         """
+        key, what = key_of_child(child), ("delete", child["metadata"]["uid"])
+        if refusal := self._attempts.find_refusal(key, what):
+            raise refusal
+        try:
+            await self._delete(child)
+        except ApiError as error:
+            _log.warning(
+                f"Could not delete {key.kind}",
+                namespace=key.namespace,
+                name=key.name,
+                error=str(error),
+            )
+            raise self._attempts.refuse(key, what, error) from error
+        self._attempts.succeed(key)
+
+    async def _delete(self, child: Manifest) -> None:
         resource, metadata = child_resource(child), child["metadata"]
         preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
         answer: Manifest = {}

@@ -17,6 +17,7 @@ _SOONEST_SECONDS: Final = 10.0
 _LATEST_SECONDS: Final = 300.0
 _AGE_SHARE: Final = 0.25
 _FINAL_SECONDS: Final = 30.0
+_SOON_SECONDS: Final = 1.0
 
 
 class Result(StrEnum):
@@ -35,7 +36,9 @@ class Outcome:
 
     result: Result = Result.DONE
     again_seconds: float | None = None
-    """For DONE and WAITING: look again after so long. For the others: no sooner than that."""
+    """Look again after so long. None: when something happens, or a failure has backed off."""
+    at_least_seconds: float = 0.0
+    """Where a failure backs off: no sooner than that."""
 
     @property
     def is_failure(self) -> bool:
@@ -48,12 +51,12 @@ def choose_outcome(
 ) -> Outcome:
     """The outcome of a reconcile that ended with this status and these failures."""
     errors = [failure.error for failure in failures]
-    retriable = [failure.error for failure in failures if not _is_final(failure)]
-    if retriable:
-        asked = [error.retry_after_seconds or 0.0 for error in retriable]
-        return Outcome(result=Result.FAILED, again_seconds=max(asked))
     if errors:
-        return Outcome(result=Result.REFUSED, again_seconds=_FINAL_SECONDS)
+        # Each child backs off by itself; the first that is due brings us back.
+        pauses = [_pause_of(error) for error in errors]
+        is_final = all(error.is_final for error in errors)
+        result = Result.REFUSED if is_final else Result.FAILED
+        return Outcome(result=result, again_seconds=min(pauses))
     ready = _find_condition(status, "Ready")
     if ready.get("status") == "True":
         return Outcome()
@@ -63,12 +66,14 @@ def choose_outcome(
 def outcome_of(error: ApiError) -> Outcome:
     """The outcome of a reconcile that could not even report."""
     if error.is_final:
-        return Outcome(result=Result.REFUSED, again_seconds=_FINAL_SECONDS)
-    return Outcome(result=Result.FAILED, again_seconds=error.retry_after_seconds or 0.0)
+        return Outcome(result=Result.REFUSED, at_least_seconds=_FINAL_SECONDS)
+    return Outcome(result=Result.FAILED, at_least_seconds=error.retry_after_seconds or 0.0)
 
 
-def _is_final(failure: ApplyFailure) -> bool:
-    return failure.foreign or failure.error.is_final
+def _pause_of(error: ApiError) -> float:
+    if error.retry_after_seconds is not None:
+        return error.retry_after_seconds
+    return _FINAL_SECONDS if error.is_final else _SOON_SECONDS
 
 
 def _choose_pause(ready: Mapping[str, Any], now: datetime) -> float:

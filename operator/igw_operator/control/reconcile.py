@@ -17,6 +17,7 @@ import structlog
 
 from igw_operator import kinds
 from igw_operator.act.apply import Applied, Applier
+from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.handover import find_leaving, is_autoscaler, without_replicas
 from igw_operator.act.prune import Pruner, find_in_the_way, find_unwanted
@@ -25,11 +26,8 @@ from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.control.outcome import Outcome, choose_outcome
 from igw_operator.errors import (
     ApiError,
-    IgwError,
     LeavingAutoscalerError,
     OwnedByOtherError,
-    PredecessorError,
-    RivalAutoscalerError,
     SpecError,
     StaleViewError,
 )
@@ -38,7 +36,7 @@ from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
-from igw_operator.plan.diff import Reason, restamp, stamp
+from igw_operator.plan.diff import Reason, is_in_place, restamp, stamp
 from igw_operator.plan.inputs import Defaults, PlanInput
 from igw_operator.plan.otel_collector import list_claims
 from igw_operator.world.cache import Cache
@@ -55,6 +53,8 @@ from igw_operator.world.gather import (
 from igw_operator.world.warning_events import WarningEvents
 
 _CONFLICT: Final = 409
+# Where each answer takes long, the status is worth more than the next child.
+_APPLY_SECONDS: Final = 45.0
 
 _log = structlog.get_logger(__name__)
 
@@ -87,11 +87,13 @@ class Reconciler:
         warnings: WarningEvents,
         applier: Applier,
         pruner: Pruner,
+        attempts: Attempts,
         statuses: StatusWriter,
         recorder: EventRecorder,
         metrics: Metrics,
         defaults: Defaults,
         now: Callable[[], datetime],
+        clock: Callable[[], float],
     ) -> None:
         self._cache = cache
         self._capabilities = capabilities
@@ -99,11 +101,13 @@ class Reconciler:
         self._warnings = warnings
         self._applier = applier
         self._pruner = pruner
+        self._attempts = attempts
         self._statuses = statuses
         self._recorder = recorder
         self._metrics = metrics
         self._defaults = defaults
         self._now = now
+        self._clock = clock
 
     async def __call__(self, key: ObjectKey) -> Outcome:
         """Bring one gateway where it should be, as far as that goes now.
@@ -159,7 +163,7 @@ class Reconciler:
             if self._capabilities.serves(kinds.child_resource(child))
         ]
         first = find_in_the_way(unwanted, run.desired)
-        await self._prune(key, first, run)
+        await self._prune(first, run)
         leaving = find_leaving(live.values(), run.desired)
         if leaving is not None:
             run.relatives = find_relatives(self._cache, key)
@@ -167,7 +171,7 @@ class Reconciler:
             leaving = find_leaving(live.values(), run.desired)
         await self._apply(gateway, live, run, leaving)
         if not run.is_over:
-            await self._prune(key, [child for child in unwanted if child not in first], run)
+            await self._prune([child for child in unwanted if child not in first], run)
 
     async def _confirm(self, run: _Pass) -> None:
         """Before the first write of a pass: nothing is done in the name of an old spec."""
@@ -191,8 +195,12 @@ class Reconciler:
         run: _Pass,
         leaving: Manifest | None,
     ) -> None:
-        for child in run.desired:
+        ends_at = self._clock() + _APPLY_SECONDS
+        for child in self._in_order(run.desired):
             kind, name = child["kind"], child["metadata"]["name"]
+            if self._clock() > ends_at and not is_in_place(child, live.get((kind, name)), gateway):
+                run.failures.append(_as_skipped(kind, name))
+                continue
             manifest = child
             if any((it.kind, it.name) in list_claims(child) for it in run.failures):
                 continue  # its way could not be cleared, which the failure tells
@@ -209,22 +217,26 @@ class Reconciler:
                     siblings=run.desired,
                     confirm=lambda: self._confirm(run),
                 )
-            except (ApiError, OwnedByOtherError) as error:
-                if isinstance(error, ApiError) and error.is_namespace_going:
+            except ApiError as error:
+                if error.is_namespace_going:
                     run.is_over = True
                     return
-                run.failures.append(_as_failure(gateway.key, kind, name, error))
+                run.failures.append(_as_failure(kind, name, error))
             else:
                 self._tell_drift(run.observation.manifest, applied)
 
-    async def _prune(self, key: ObjectKey, unwanted: Sequence[Manifest], run: _Pass) -> None:
+    def _in_order(self, children: Sequence[Manifest]) -> list[Manifest]:
+        """Those that were refused come last, or their time-outs would keep the others for ever."""
+        return sorted(children, key=lambda it: self._attempts.count_refusals(key_of_child(it)))
+
+    async def _prune(self, unwanted: Sequence[Manifest], run: _Pass) -> None:
         for child in unwanted:
             kind, name = child["kind"], child["metadata"]["name"]
             try:
                 await self._confirm(run)
                 await self._pruner.delete(child)
             except ApiError as error:
-                run.failures.append(_as_failure(key, kind, name, error))
+                run.failures.append(_as_failure(kind, name, error))
 
     def _tell_drift(self, manifest: Manifest, applied: Applied | None) -> None:
         if applied is None or applied.diff.reason is not Reason.DRIFT:
@@ -311,14 +323,14 @@ def _as_waiting(
     return ApplyFailure(kind=kind, name=name, error=error)
 
 
-def _as_failure(key: ObjectKey, kind: str, name: str, error: IgwError) -> ApplyFailure:
-    if isinstance(error, PredecessorError | RivalAutoscalerError):
-        return ApplyFailure(kind=kind, name=name, error=error)
-    if isinstance(error, ApiError):
-        _log.warning("Could not write", key=str(key), kind=kind, name=name, error=str(error))
-        return ApplyFailure(kind=kind, name=name, error=error)
-    refused = ApiError(str(error), status=_CONFLICT, reason="OwnedByOther")
-    return ApplyFailure(kind=kind, name=name, error=refused, foreign=True)
+def _as_skipped(kind: str, name: str) -> ApplyFailure:
+    message = f"the API server took more than {_APPLY_SECONDS:.0f} s for the others; it follows"
+    return ApplyFailure(kind=kind, name=name, error=ApiError(message, status=0, reason="Slow"))
+
+
+def _as_failure(kind: str, name: str, error: ApiError) -> ApplyFailure:
+    is_foreign = isinstance(error, OwnedByOtherError)
+    return ApplyFailure(kind=kind, name=name, error=error, foreign=is_foreign)
 
 
 def _is_available(deployment: Mapping[str, Any]) -> bool:

@@ -91,6 +91,11 @@ class WorkQueue(Generic[KeyT]):
         self.add_after(key, delay)
         return delay
 
+    def add_retry(self, key: KeyT, seconds: float) -> None:
+        """Have a key retried after its own pause, as far as the shared rate of retries allows."""
+        jitter = 1 + self._backoff.jitter_ratio * self._random()
+        self.add_after(key, max(seconds * jitter, self._reserve()))
+
     def forget(self, key: KeyT) -> None:
         """Drop the key's failures: its last pass was fine."""
         self._failures.pop(key, None)

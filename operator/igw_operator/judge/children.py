@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from igw_operator.errors import (
+    ContestedError,
     LeavingAutoscalerError,
     PredecessorError,
     RivalAutoscalerError,
@@ -23,13 +24,20 @@ _FORBIDDEN: Final = 403
 _RANK: Final = (
     Reason.FOREIGN_OBJECT,
     Reason.AUTOSCALER_LEFT_OVER,
+    Reason.FIELD_CONTESTED,
     Reason.APPLY_FORBIDDEN,
     Reason.QUOTA_EXCEEDED,
     Reason.APPLY_REJECTED,
     Reason.APPLY_FAILED,
     Reason.APPLYING,
 )
-_NAMING: Final = (PredecessorError, LeavingAutoscalerError, RivalAutoscalerError)
+_BY_KIND_OF_ERROR: Final = (
+    (PredecessorError, Reason.APPLYING),  # the old one's DELETED event brings us back
+    (LeavingAutoscalerError, Reason.APPLYING),
+    (RivalAutoscalerError, Reason.AUTOSCALER_LEFT_OVER),
+    (ContestedError, Reason.FIELD_CONTESTED),
+)
+_NAMING: Final = tuple(kind for kind, _ in _BY_KIND_OF_ERROR)
 _USER = re.compile(r'User "([^"]+)" cannot')
 
 
@@ -58,10 +66,9 @@ def _check_failures(scene: Scene, concern: Concern) -> Finding | None:
 def _reason(failure: ApplyFailure) -> Reason:
     if failure.foreign:
         return Reason.FOREIGN_OBJECT
-    if isinstance(failure.error, PredecessorError | LeavingAutoscalerError):
-        return Reason.APPLYING  # the old one's DELETED event brings us back
-    if isinstance(failure.error, RivalAutoscalerError):
-        return Reason.AUTOSCALER_LEFT_OVER
+    by_kind = (reason for kind, reason in _BY_KIND_OF_ERROR if isinstance(failure.error, kind))
+    if reason := next(by_kind, None):
+        return reason
     if "exceeded quota" in str(failure.error):
         return Reason.QUOTA_EXCEEDED
     if failure.error.status == _FORBIDDEN:
@@ -77,7 +84,8 @@ def _command(reason: Reason, failure: ApplyFailure, namespace: str) -> str:
         return f"kubectl auth can-i --list -n {namespace} --as={user[1]}"
     if reason is Reason.QUOTA_EXCEEDED:
         return f"kubectl describe resourcequota -n {namespace}"
-    return f"kubectl get {failure.kind.lower()} {failure.name} -n {namespace} -o yaml"
+    look = f"kubectl get {failure.kind.lower()} {failure.name} -n {namespace} -o yaml"
+    return f"{look} --show-managed-fields" if reason is Reason.FIELD_CONTESTED else look
 
 
 def _check_stale(scene: Scene, concern: Concern) -> Finding | None:

@@ -53,6 +53,7 @@ class Reason(StrEnum):
 
     # Writing the children.
     FOREIGN_OBJECT = "ForeignObject"  # an object of a child's name belongs to somebody else
+    FIELD_CONTESTED = "FieldContested"  # somebody sets a child's field back again and again
     APPLY_FORBIDDEN = "ApplyForbidden"  # the API server does not let the operator write a child
     APPLY_REJECTED = "ApplyRejected"  # the API server finds a child invalid
     APPLY_FAILED = "ApplyFailed"  # a child could not be written; it is tried again
@@ -167,6 +168,7 @@ STALLED: Final = frozenset(
         Reason.AMBIGUOUS_DEFAULT,
         Reason.INVALID_RUNTIME,
         Reason.FOREIGN_OBJECT,
+        Reason.FIELD_CONTESTED,
         Reason.APPLY_FORBIDDEN,
         Reason.APPLY_REJECTED,
         Reason.INVALID_SETTINGS,

@@ -47,7 +47,7 @@ def stamp(manifest: Manifest, owner: Gateway) -> Manifest:
     Without the owner's uid (a gateway from a file) there is no ownerReference: a wrong one
     would have the object deleted as an orphan. What is stamped already is returned as it is.
     """
-    if _read_hash(manifest):
+    if read_hash(manifest):
         return manifest
     metadata = dict(manifest["metadata"])
     metadata["labels"] = {**(metadata.get("labels") or {}), **_build_standard_labels(owner)}
@@ -80,9 +80,14 @@ def diff(desired: Manifest, live: Manifest | None, owner_uid: str) -> Diff:
     paths = list(find_misses(desired, live))
     if not _is_controlled_by(live, owner_uid) and _OWNERS_PATH not in paths:
         paths.append(_OWNERS_PATH)
-    if _read_hash(live) not in {None, _read_hash(desired)}:
+    if read_hash(live) not in {None, read_hash(desired)}:
         return Diff(reason=Reason.SPEC, paths=tuple(paths))
     return Diff(reason=Reason.DRIFT, paths=tuple(paths)) if paths else Diff()
+
+
+def is_in_place(manifest: Manifest, live: Manifest | None, owner: Gateway) -> bool:
+    """Whether a child, as a builder made it, is live as it is."""
+    return live is not None and not diff(stamp(manifest, owner), live, owner.uid)
 
 
 def is_foreign(live: Manifest, owner_uid: str) -> bool:
@@ -96,7 +101,7 @@ def is_foreign(live: Manifest, owner_uid: str) -> bool:
         return bool(controller.get("uid") != owner_uid)
     labels = live.get("metadata", {}).get("labels") or {}
     marked = labels.get(conventions.LABEL_MANAGED_BY) == conventions.MANAGED_BY
-    return not (marked and _read_hash(live))
+    return not (marked and read_hash(live))
 
 
 def is_left_behind(live: Manifest, owner: Gateway) -> bool:
@@ -144,7 +149,8 @@ def _is_controlled_by(live: Manifest, uid: str) -> bool:
     return controller is not None and controller.get("uid") == uid
 
 
-def _read_hash(manifest: Manifest) -> str | None:
+def read_hash(manifest: Manifest) -> str | None:
+    """The hash that the object was stamped with."""
     annotations = manifest.get("metadata", {}).get("annotations") or {}
     value: str | None = annotations.get(conventions.ANNOTATION_APPLIED_HASH)
     return value

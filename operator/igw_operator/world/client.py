@@ -24,7 +24,8 @@ _JSON: Final = "application/json"
 _PAGE: Final = 500
 _CONNECT_SECONDS: Final = 5.0
 _LIST_SECONDS: Final = 60.0
-_CONNECTIONS: Final = 64
+# More than all workers, slow ones and LISTs can use: the lease must never wait for one.
+_CONNECTIONS: Final = 256
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
 _GONE: Final = 410

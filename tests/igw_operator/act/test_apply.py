@@ -5,6 +5,7 @@ import pytest
 from factories import a_gateway, a_runtime
 from igw_operator import conventions, kinds
 from igw_operator.act.apply import Applied, Applier
+from igw_operator.act.attempts import Attempts
 from igw_operator.act.prune import Pruner, find_in_the_way, find_unwanted
 from igw_operator.act.status import StatusWriter, build_merge_patch
 from igw_operator.errors import ApiError, OwnedByOtherError, PredecessorError
@@ -12,7 +13,7 @@ from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
 from igw_operator.plan.inputs import Capabilities, PlanInput
-from operator_fakes import FakeApi
+from operator_fakes import FakeApi, FakeClock
 
 GATEWAY = a_gateway()
 CHILDREN = build_children(PlanInput(gateway=GATEWAY, runtime=a_runtime()))
@@ -35,9 +36,20 @@ def remembered() -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def applier(api: FakeApi, remembered: list[dict[str, Any]]) -> Applier:
+def clock() -> FakeClock:
+    """Time that stands still."""
+    return FakeClock()
+
+
+@pytest.fixture
+def applier(api: FakeApi, remembered: list[dict[str, Any]], clock: FakeClock) -> Applier:
     """The applier under test."""
-    return Applier(api=api, remember=lambda _, it: remembered.append(it), metrics=Metrics())
+    return Applier(
+        api=api,
+        remember=lambda _, it: remembered.append(it),
+        attempts=Attempts(clock=clock),
+        metrics=Metrics(),
+    )
 
 
 async def apply(applier: Applier, live: dict[str, Any] | None) -> Applied | None:
@@ -141,6 +153,7 @@ async def test_a_delete_fits_only_what_was_judged(
         api=api,
         remember=lambda _, it: remembered.append(it),
         forget=lambda _, it: forgotten.append(it),
+        attempts=Attempts(clock=FakeClock()),
         metrics=Metrics(),
     )
     await pruner.delete(live)
@@ -177,6 +190,7 @@ async def test_what_a_finalizer_keeps_is_not_forgotten(
         api=api,
         remember=lambda _, it: remembered.append(it),
         forget=lambda _, it: forgotten.append(it),
+        attempts=Attempts(clock=FakeClock()),
         metrics=Metrics(),
     )
     assert find_unwanted([live], [], GATEWAY.uid) == [live]

@@ -10,12 +10,10 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 
 
-def failure(
-    status: int, *, foreign: bool = False, retry_after: float | None = None
-) -> ApplyFailure:
+def failure(status: int, *, retry_after: float | None = None) -> ApplyFailure:
     """A child that could not be written."""
     error = ApiError("no", status=status, retry_after_seconds=retry_after)
-    return ApplyFailure(kind="Service", name="photos", error=error, foreign=foreign)
+    return ApplyFailure(kind="Service", name="photos", error=error)
 
 
 def unready_for(seconds: float) -> dict[str, object]:
@@ -40,17 +38,16 @@ def test_what_is_not_ready_is_looked_at_again(age: float, pause: float) -> None:
     assert outcome == Outcome(result=Result.WAITING, again_seconds=pause)
 
 
-def test_a_retriable_failure_backs_off_as_the_server_asks() -> None:
-    """One such among final ones is enough."""
-    outcome = choose_outcome(READY, [failure(422), failure(429, retry_after=7)], NOW)
+def test_the_first_child_that_is_due_brings_it_back() -> None:
+    """Each backs off by itself; one that can be retried among final ones makes it a failure."""
+    refused, later = failure(422, retry_after=20), failure(429, retry_after=7)
+    outcome = choose_outcome(READY, [refused, later], NOW)
     assert outcome == Outcome(result=Result.FAILED, again_seconds=7)
+    outcome = choose_outcome(READY, [refused, failure(403, retry_after=5)], NOW)
+    assert outcome == Outcome(result=Result.REFUSED, again_seconds=5)
 
 
-@pytest.mark.parametrize(
-    "refused",
-    [failure(422), failure(403), failure(409, foreign=True)],
-    ids=["invalid", "forbidden", "somebody else's"],
-)
+@pytest.mark.parametrize("refused", [failure(422), failure(403)], ids=["invalid", "forbidden"])
 def test_a_final_failure_is_tried_seldom(refused: ApplyFailure) -> None:
     """Only somebody's deed can change it."""
     outcome = choose_outcome(READY, [refused], NOW)

@@ -5,6 +5,7 @@ import pytest
 from factories import RUNTIME_IMAGE, live_gateway_manifest
 from igw_operator import conventions, kinds
 from igw_operator.act.apply import Applier
+from igw_operator.act.attempts import Attempts
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.prune import Pruner
 from igw_operator.act.status import StatusWriter
@@ -32,10 +33,11 @@ class Harness:
     """A reconciler over a fake API server; what it writes ends in the cache."""
 
     def __init__(self) -> None:
-        self.api = FakeApi()
+        self.clock = clock = FakeClock()
+        self.api = FakeApi(clock=clock)
         self.cache = Cache()
         self.metrics = Metrics()
-        clock = FakeClock()
+        attempts = Attempts(clock=clock)
         api: Any = self.api  # as the client of the world
         self.clock = clock
         runtime = {
@@ -56,13 +58,17 @@ class Harness:
             capabilities=self.capabilities,
             freshness=Freshness(api=api, learn=self._learn, clock=clock),
             warnings=WarningEvents(api=api, clock=clock),
-            applier=Applier(api=api, remember=self.cache.put, metrics=self.metrics),
+            applier=Applier(
+                api=api, remember=self.cache.put, attempts=attempts, metrics=self.metrics
+            ),
             pruner=Pruner(
                 api=api,
                 remember=self.cache.put,
                 forget=self.cache.remove,
+                attempts=attempts,
                 metrics=self.metrics,
             ),
+            attempts=attempts,
             statuses=StatusWriter(api=api, remember=self.cache.put, metrics=self.metrics),
             recorder=EventRecorder(
                 api=api, metrics=self.metrics, instance="me", now=clock.now, clock=clock
@@ -70,6 +76,7 @@ class Harness:
             metrics=self.metrics,
             defaults=Defaults(),
             now=clock.now,
+            clock=clock,
         )
 
     def _learn(self, resource: Resource, event: str, manifest: dict[str, Any]) -> None:
@@ -171,16 +178,68 @@ async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
 
 
 async def test_a_child_that_fails_does_not_stop_its_siblings(harness: Harness) -> None:
-    """The rest is written, the failure is reported, and the key backs off."""
+    """The rest is written, the failure is reported, and only that child waits to be tried again."""
     path = kinds.SERVICE.path("demo", "photos")
     harness.api.failures["PATCH", path] = [ApiError("etcd is slow", status=503)]
     outcome = await harness.reconcile(PHOTOS)
     assert outcome.result is Result.FAILED
     assert kinds.DEPLOYMENT.path("demo", "photos") in harness.api.objects
     assert "etcd is slow" in harness.condition("Ready")["message"]
+    harness.writes()
+    assert await harness.reconcile(PHOTOS) == outcome, "an event comes too early"
+    assert harness.writes() == []
+    harness.clock.seconds += 1
     outcome = await harness.reconcile(PHOTOS)
     assert outcome.result is Result.WAITING
     assert path in harness.api.objects
+
+
+async def test_a_slow_api_server_does_not_keep_a_pass(harness: Harness) -> None:
+    """After a while it is said what is missing; next time those come first that were not tried."""
+    paths = [kinds.SERVICE_ACCOUNT.path("demo", "photos"), kinds.SERVICE.path("demo", "photos")]
+    for path in paths:
+        harness.api.failures["PATCH", path] = [ApiError("no answer", status=0)] * 2
+    harness.api.seconds["PATCH"] = 15.0
+    outcome = await harness.reconcile(PHOTOS)
+    first = {path for method, path in harness.writes() if method == "PATCH"}
+    assert outcome.result is Result.FAILED
+    assert (
+        "Deployment photos was refused: the API server took more than 45 s"
+        in (harness.condition("Ready")["message"])
+    )
+    harness.clock.seconds += 1
+    await harness.reconcile(PHOTOS)
+    second = {path for method, path in harness.writes() if method == "PATCH"}
+    assert first & second == {kinds.GATEWAY.path("demo", "photos", "status")}
+    for _ in range(6):
+        harness.clock.seconds += 10
+        await harness.reconcile(PHOTOS)
+    assert {*paths, kinds.DEPLOYMENT.path("demo", "photos")} <= harness.api.objects.keys()
+
+
+async def test_a_fight_over_a_field_is_left_to_people(harness: Harness) -> None:
+    """Put right at once five times, then ever more seldom; the condition says who does it."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.SERVICE.path("demo", "photos")
+    repairs = []
+    for second in range(200):
+        service = harness.api.objects[path]
+        if service["spec"]["type"] != "NodePort":
+            owner = {"manager": "intruder", "fieldsV1": {"f:spec": {"f:type": {}}}}
+            metadata = service["metadata"] | {"managedFields": [owner]}
+            spec = service["spec"] | {"type": "NodePort"}
+            service = harness.api.put(path, service | {"metadata": metadata, "spec": spec})
+            harness.cache.put(kinds.SERVICE, service)
+        harness.writes()
+        await harness.reconcile(PHOTOS)
+        if ("PATCH", path) in harness.writes():
+            repairs.append(second)
+        else:
+            stalled = harness.condition("Stalled")
+            assert stalled["reason"] == "FieldContested"
+            assert "Service photos: spec.type is set by intruder again" in stalled["message"]
+        harness.clock.seconds += 1
+    assert repairs == [0, 1, 2, 3, 4, 14, 34, 74, 154]
 
 
 async def test_an_autoscaler_goes_before_its_deployment_gets_a_number(harness: Harness) -> None:
@@ -212,6 +271,7 @@ async def test_a_number_waits_for_an_autoscaler_that_cannot_be_removed(harness: 
         "HorizontalPodAutoscaler photos is gone: you may not"
         in (harness.condition("Ready")["message"])
     )
+    harness.clock.seconds += 10
     await harness.reconcile(PHOTOS)
     deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", "photos")]
     assert deployment["spec"]["replicas"] == 2
@@ -269,6 +329,7 @@ async def test_keda_waits_for_an_hpa_that_cannot_be_removed(harness: Harness) ->
     await harness.reconcile(PHOTOS)
     assert SCALED_OBJECT not in harness.api.objects
     assert harness.condition("ScalingReady")["reason"] == "ApplyForbidden"
+    harness.clock.seconds += 10
     await harness.reconcile(PHOTOS)
     assert SCALED_OBJECT in harness.api.objects
     assert HPA not in harness.api.objects

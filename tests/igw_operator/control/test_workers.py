@@ -1,5 +1,7 @@
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -9,7 +11,7 @@ from igw_operator.control.work_queue import WorkQueue
 from igw_operator.control.workers import Workers
 from igw_operator.errors import ApiError
 from igw_operator.metrics import Metrics
-from operator_fakes import FakeClock
+from operator_fakes import FakeClock, run_in_virtual_time
 
 PHOTOS = ObjectKey("demo", "photos")
 RUNTIME = ObjectKey("", "default")
@@ -121,3 +123,104 @@ async def test_no_more_than_so_many_at_once() -> None:
         harness.queue.add(ObjectKey("demo", str(number)))
     await harness.work()
     assert harness.most == 3
+
+
+class SlowHarness(Harness):
+    """Keys of the namespace "slow" take a minute; in virtual time."""
+
+    def __init__(self, *, count: int) -> None:
+        super().__init__(count=count)
+        clock = asyncio.get_running_loop().time
+        self.queue = WorkQueue(clock=clock, random=lambda: 0.0)
+        self.workers = Workers(
+            queue=self.queue,
+            gateways=self.reconcile,
+            runtimes=self.reconcile,
+            metrics=self.metrics,
+            clock=clock,
+            count=count,
+        )
+        self.slow_seconds = 60.0
+        self.done: dict[ObjectKey, float] = {}
+
+    async def reconcile(self, key: ObjectKey) -> Outcome:
+        await asyncio.sleep(self.slow_seconds if key.namespace == "slow" else 0.1)
+        self.done[key] = asyncio.get_running_loop().time()
+        return Outcome()
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """Have the workers work within the block."""
+        task = asyncio.create_task(self.workers.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "longest"),
+    [
+        pytest.param(2, 1, id="fewer than workers"),
+        pytest.param(6, 7, id="as many as there is room for"),
+        pytest.param(300, 600, id="many more, each suffered once"),
+    ],
+)
+def test_slow_keys_do_not_hold_up_the_others(number: int, longest: float) -> None:
+    """However many there are, and however long they take, in the end each has its turn."""
+
+    async def main() -> None:
+        harness = SlowHarness(count=3)
+        slow = [ObjectKey("slow", str(it)) for it in range(number)]
+        for key in [*slow, PHOTOS]:
+            harness.queue.add(key)
+        async with harness.working():
+            await asyncio.sleep(longest)
+            assert PHOTOS in harness.done
+            # Now it is known who is slow: another thousand passes need no ordinary place.
+            for _ in range(20):
+                now = asyncio.get_running_loop().time()
+                for key in [*slow, PHOTOS]:
+                    harness.queue.add(key)
+                await asyncio.sleep(3)
+                assert harness.done[PHOTOS] > now
+            await asyncio.sleep(60 * number)
+        assert set(harness.done) == {*slow, PHOTOS}
+        assert harness.count(Result.CRASHED) is None
+
+    run_in_virtual_time(main())
+
+
+def test_a_key_that_was_slow_once_is_ordinary_again() -> None:
+    """The next pass shows it."""
+
+    async def main() -> None:
+        harness = SlowHarness(count=1)
+        slow = ObjectKey("slow", "photos")
+        async with harness.working():
+            harness.queue.add(slow)
+            await asyncio.sleep(61)
+            assert harness.workers.slow() == 1
+            harness.slow_seconds = 1.0
+            harness.queue.add(slow)
+            await asyncio.sleep(2)
+            assert harness.workers.slow() == 0
+
+    run_in_virtual_time(main())
+
+
+def test_what_waits_for_room_does_not_keep_the_process() -> None:
+    """At the end, only what has begun is waited for."""
+
+    async def main() -> None:
+        harness = SlowHarness(count=1)
+        for it in range(5):
+            harness.queue.add(ObjectKey("slow", str(it)))
+        async with harness.working():
+            await asyncio.sleep(30)
+            assert harness.queue.busy() > 2
+            began = asyncio.get_running_loop().time()
+            await harness.workers.stop(patience_seconds=600)
+            assert asyncio.get_running_loop().time() - began < 60
+            assert len(harness.done) == 2
+
+    run_in_virtual_time(main())
