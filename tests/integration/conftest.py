@@ -22,6 +22,7 @@ from integration.operator_process import (
     install_gateway_api,
     install_opentelemetry,
 )
+from kstatus import SAYS, KStatus, kstatus, true_conditions
 from localnode.controlplane import ControlPlane
 from node_parts import need_parts, shared_folder
 
@@ -152,8 +153,32 @@ class Place:
         return bool(observed == gateway["metadata"]["generation"])
 
 
+def _disagreements(place: Place) -> list[str]:
+    """Where kstatus reads something else than a person, of gateways and of their children."""
+    found = []
+    for gateway in place.cluster.list_all("InferenceGateway", place.namespace):
+        status, name = kstatus(gateway), gateway["metadata"]["name"]
+        if status is KStatus.TERMINATING or gateway["status"]["observedGeneration"] < 0:
+            continue
+        if gateway["status"]["observedGeneration"] != gateway["metadata"]["generation"]:
+            found.append(f"{name}: is not judged")
+        elif true_conditions(gateway) != [SAYS[status]]:
+            found.append(f"{name}: kstatus says {status}, it says {true_conditions(gateway)}")
+        elif status is KStatus.CURRENT:
+            # Of the collector and of monitoring it does not speak.
+            children = {key: it for key, it in place.children().items() if key[1] == name}
+            found += [
+                f"{name}: is Ready, and kstatus waits for {kind}"
+                for (kind, _), child in children.items()
+                if kstatus(child) is not KStatus.CURRENT
+            ]
+    return found
+
+
 @pytest.fixture
-def place(cluster: Cluster, operator: OperatorProcess) -> Place:
-    """A fresh namespace with the operator at work."""
+def place(cluster: Cluster, operator: OperatorProcess) -> Iterator[Place]:
+    """A fresh namespace with the operator at work; whatever a test made of it, kstatus agrees."""
     del operator  # it runs
-    return Place(cluster, f"test-{next(_numbers)}")
+    place = Place(cluster, f"test-{next(_numbers)}")
+    yield place
+    wait_for(lambda: not _disagreements(place), f"agreement: {_disagreements(place)}")

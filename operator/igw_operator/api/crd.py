@@ -20,6 +20,7 @@ from igw_operator.api.runtime import RuntimeSpec
 from igw_operator.api.status import GatewayStatus, RuntimeStatus
 
 # Keywords of pydantic's schemas that a structural schema has no place for.
+_NEVER_OBSERVED: Final = -1
 _DROPPED: Final = frozenset({"title", "$defs", "default", "additionalProperties"})
 
 
@@ -92,6 +93,20 @@ def _runtime_crd() -> Manifest:
     )
 
 
+def _status_schema(status: type[ApiModel]) -> Manifest:
+    """The status of an object that nobody has judged yet says so, and nothing else.
+
+    Without the default it would have no observedGeneration, and kstatus (so Flux and Argo CD)
+    takes an object that does not speak of generations for one that is as asked for.
+    """
+    schema = dict(structural_schema(status))
+    del schema["required"]
+    never = {"observedGeneration": _NEVER_OBSERVED}
+    generation = schema["properties"]["observedGeneration"] | {"minimum": _NEVER_OBSERVED}
+    schema["properties"] = schema["properties"] | {"observedGeneration": generation}
+    return schema | {"default": never}
+
+
 def _crd(
     *,
     kind: str,
@@ -114,7 +129,7 @@ def _crd(
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural_schema(spec),
-            "status": structural_schema(status),
+            "status": _status_schema(status),
         },
     }
     if rules:

@@ -130,8 +130,10 @@ def _check_progress(server: Workload) -> Finding:
         )
     elif server.ready != server.wanted:
         text = f"{server.ready} of {counted(server.wanted, 'replica')} ready"
-    else:
+    elif server.available != server.wanted:
         text = f"{counted(server.wanted, 'replica')} ready, {server.available} for long enough"
+    else:
+        text = "all replicas are available, its controller has yet to say that it is complete"
     return Finding(
         reason=Reason.REPLICAS_STARTING if server.is_rolled_out else Reason.PROGRESSING,
         text=f"Deployment {server.name}: {text}",

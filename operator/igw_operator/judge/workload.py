@@ -43,7 +43,21 @@ class Workload:
     def is_complete(self) -> bool:
         """Exactly the wanted replicas exist, all of the current revision, all available."""
         counts = {self.wanted, self.replicas, self.updated, self.ready, self.available}
-        return self.is_observed and not self.is_paused and len(counts) == 1
+        return self.is_observed and not self.is_paused and len(counts) == 1 and self.is_approved
+
+    @property
+    def is_approved(self) -> bool:
+        """The Deployment's controller does not say that it is incomplete.
+
+        The numbers may be right a moment before the controller says so; kstatus waits for its
+        word, and whoever waits with both must hear the same.
+        """
+        progressing, available = (
+            self.conditions.get("Progressing"),
+            self.conditions.get("Available"),
+        )
+        is_rolling = progressing is not None and progressing.reason != "NewReplicaSetAvailable"
+        return not is_rolling and (available is None or available.status == "True")
 
     @property
     def is_rolled_out(self) -> bool:

@@ -166,6 +166,16 @@ def test_a_paused_deployment_says_so() -> None:
             "3 replicas ready, 1 for long enough",
         ),
         (deployment_status(3, observedGeneration=0), Reason.PROGRESSING, "not been picked up yet"),
+        (
+            deployment_status(3, conditions=[progressing("ReplicaSetUpdated")]),
+            Reason.PROGRESSING,
+            "has yet to say that it is complete",
+        ),
+        (
+            deployment_status(3, conditions=[progressing(), condition("Available", "False")]),
+            Reason.REPLICAS_STARTING,
+            "has yet to say that it is complete",
+        ),
         ({"observedGeneration": 1}, Reason.PROGRESSING, "0 of 3 replicas up to date"),
     ],
     ids=[
@@ -174,6 +184,8 @@ def test_a_paused_deployment_says_so() -> None:
         "a replica is being replaced",
         "replicas are not available for long enough",
         "the controller has not seen the last change",
+        "the controller is not content yet",
+        "the controller does not call it available yet",
         "nothing has happened yet",
     ],
 )
