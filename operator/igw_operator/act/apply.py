@@ -101,7 +101,7 @@ class Applier:
         """
         desired = stamp(manifest, owner)
         child = key_of_child(desired)
-        what = (read_hash(desired), None if live is None else live["metadata"]["uid"])
+        what = (read_hash(desired), None if live is None else live["metadata"].get("uid"))
         refusal = self._attempts.find_refusal(child, what)
         if refusal is not None and (live is None or diff(desired, live, owner.uid)):
             raise refusal
