@@ -18,6 +18,7 @@ from harness import provider as providers
 from harness.provider import LocalNode
 from harness.shell import ROOT, CommandError, say, step, stream
 
+_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,keda"
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 
 
@@ -73,7 +74,7 @@ def _integration(provider: providers.Provider) -> None:
             [
                 LocalNode().kind,
                 "ensure",
-                *(() if isinstance(provider, LocalNode) else ("--only", "core")),
+                *(() if isinstance(provider, LocalNode) else ("--only", _INTEGRATION_PARTS)),
             ]
         )
     with step("Integration tests: real kube-apiserver, real model server"):

@@ -21,8 +21,9 @@ ROOT = Path(__file__).parents[2]
 class OperatorProcess:
     """Starts, stops and asks one operator."""
 
-    def __init__(self, plane: ControlPlane, folder: Path) -> None:
+    def __init__(self, plane: ControlPlane, folder: Path, **settings: str) -> None:
         self._kubeconfig = plane.kubeconfig(folder / "operator.kubeconfig", user=OPERATOR_USER)
+        self._settings = settings
         self.log = folder / "operator.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._health = 0
@@ -37,6 +38,7 @@ class OperatorProcess:
             "HOME": "/nonexistent",
             "IGW_CAPABILITIES_SECONDS": "5",
             "IGW_IDENTITY": f"test-{time.monotonic_ns()}",
+            **self._settings,
         }
         command = [sys.executable, "-W", "error::DeprecationWarning:igw_operator", "-m"]
         command += ["igw_operator", "run", "--kubeconfig", str(self._kubeconfig)]

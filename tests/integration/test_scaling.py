@@ -2,46 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import httpx
 
 from igw_operator import conventions, kinds
-from integration.cluster import Cluster, wait_for
+from integration.cluster import wait_for
 from integration.conftest import Place
 from integration.operator_process import OperatorProcess
-
-
-@contextmanager
-def watching_replicas(cluster: Cluster, namespace: str) -> Iterator[list[int]]:
-    """Every value that ``spec.replicas`` of the Deployment takes within the block."""
-    seen: list[int] = []
-    stop = threading.Event()
-
-    def watch() -> None:
-        path = kinds.DEPLOYMENT.path(namespace)
-        query = {"watch": "1", "fieldSelector": "metadata.name=photos"}
-        try:
-            with cluster._http.stream("GET", path, params=query, timeout=60) as stream:
-                for line in stream.iter_lines():
-                    replicas = json.loads(line)["object"]["spec"]["replicas"]
-                    if not seen or seen[-1] != replicas:
-                        seen.append(replicas)
-                    if stop.is_set():
-                        return
-        except httpx.HTTPError:
-            return
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    wait_for(lambda: seen, "the first state")
-    yield seen
-    time.sleep(0.5)
-    stop.set()
+from integration.replicas import scale, watching_replicas
 
 
 def test_scaling_starts_at_its_minimum(place: Place) -> None:
@@ -138,12 +105,6 @@ def test_the_metric_of_desired_replicas_follows(place: Place, operator: Operator
     assert desired() == 3
     scale(place, 6)
     wait_for(lambda: desired() == 6, "the metric to follow")
-
-
-def scale(place: Place, replicas: int) -> None:
-    """Scale as an autoscaler does: through the subresource."""
-    patch = {"spec": {"replicas": replicas}}
-    place.cluster.patch("Deployment", place.namespace, "photos", patch, subresource="scale")
 
 
 def owns_replicas(place: Place) -> bool:
