@@ -29,6 +29,7 @@ _CAPABILITIES: Final = Capabilities(
     service_monitors=True,
     prometheus_rules=True,
     http_routes=True,
+    scaled_objects=True,
     custom_metrics=True,
     pods_metrics=frozenset({conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE}),
     otel_collectors=True,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 from harness.client import Client
-from harness.gateway import Gateway
-from harness.kubectl import Json
+from harness.gateway import RUNTIME_IMAGE, Gateway
+from harness.kubectl import Json, Kubectl
 from harness.shell import ROOT, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
 PICTURE = ROOT / "tests" / "pictures" / "coffee.jpg"
+ADAPTER = "deployment/prometheus-adapter"
 # Far above what a pod uses: of the shares of resources none may have a say here.
 SCALING = {
     "minReplicas": 1,
@@ -19,20 +22,47 @@ SCALING = {
     "memoryPercent": 1000,
     "requestsPerSecond": 1,
 }
+Shared = tuple[Gateway, Client]
 
 
-def test_more_requests_a_second_make_more_replicas(gateway: Gateway, client: Client) -> None:
-    """The HPA sees 0 while nobody asks, then more than its target, and doubles the replicas."""
+@pytest.fixture(scope="module")
+def scaled(kubectl: Kubectl) -> Iterator[Shared]:
+    """A gateway whose HPA reads every metric, and a client beside it."""
+    namespace = "e2e-scaling"
+    kubectl("create", "namespace", namespace)
+    gateway, client = Gateway(kubectl, namespace), Client(kubectl, namespace)
     gateway.apply(scaling=SCALING)
+    client.start(RUNTIME_IMAGE)
     gateway.wait_ready()
-    wait_for(
-        "every metric to be read, and said so",
-        lambda: gateway.condition("ScalingReady").get("reason") == "Autoscaling",
-        timeout_seconds=180,
-        every_seconds=2,
-    )
-    assert requests_per_second(gateway) == 0
+    wait_for_scaling(gateway, "Autoscaling", seconds=180)
+    yield gateway, client
+    kubectl("delete", "namespace", namespace, "--wait=false")
+
+
+def test_an_idle_gateway_has_no_load(scaled: Shared) -> None:
+    """Zero, which is a value: without one the HPA would never scale down."""
+    gateway, _ = scaled
+    assert load(gateway) == {"http_requests_per_second": 0, "inference_queue_size": 0}
     assert replicas(gateway) == 1
+
+
+def test_an_adapter_that_is_gone_is_noticed(scaled: Shared, kubectl: Kubectl) -> None:
+    """The HPA says that all is well, and would never scale down; ScalingReady says so."""
+    gateway, _ = scaled
+    kubectl("scale", "-n", "monitoring", ADAPTER, "--replicas=0")
+    try:
+        condition = wait_for_scaling(gateway, "MetricsUnavailable", seconds=90)
+        assert condition["status"] == "False"
+        assert "http_requests_per_second" in condition["message"]
+        assert replicas(gateway) == 1
+    finally:
+        kubectl("scale", "-n", "monitoring", ADAPTER, "--replicas=1")
+    wait_for_scaling(gateway, "Autoscaling", seconds=120)
+
+
+def test_more_requests_a_second_make_more_replicas(scaled: Shared) -> None:
+    """The HPA sees more than its target, and doubles the replicas."""
+    gateway, client = scaled
 
     with client.load(f"{gateway.url}/predict", PICTURE, per_second=4, most_seconds=150):
         wait_for(
@@ -44,17 +74,27 @@ def test_more_requests_a_second_make_more_replicas(gateway: Gateway, client: Cli
         shown = gateway.kubectl("get", "hpa", gateway.name, "-n", gateway.namespace)
 
     assert "/1" in shown.splitlines()[1], shown
-    assert gateway.condition("ScalingReady")["status"] == "True"
 
 
-def requests_per_second(gateway: Gateway) -> float | None:
-    """What the HPA knows of the metric, for one replica; None: it cannot read it."""
+def wait_for_scaling(gateway: Gateway, reason: str, seconds: float) -> Json:
+    """ScalingReady once it has that reason."""
+
+    def found() -> Json | None:
+        condition = gateway.condition("ScalingReady")
+        return condition if condition.get("reason") == reason else None
+
+    try:
+        return wait_for(reason, found, timeout_seconds=seconds, every_seconds=2)
+    except TimeoutError as error:
+        message = f"{error}; ScalingReady is {gateway.condition('ScalingReady')}"
+        raise TimeoutError(message) from error
+
+
+def load(gateway: Gateway) -> dict[str, float]:
+    """What the HPA knows of the custom metrics, for one replica."""
     hpa = gateway.kubectl.get("hpa", gateway.name, gateway.namespace) or {}
-    for metric in hpa["status"].get("currentMetrics") or ():
-        pods: Json = metric.get("pods") or {}
-        if pods.get("metric", {}).get("name") == "http_requests_per_second":
-            return quantity(pods["current"]["averageValue"])
-    return None
+    metrics = (it["pods"] for it in hpa["status"]["currentMetrics"] if it["type"] == "Pods")
+    return {it["metric"]["name"]: quantity(it["current"]["averageValue"]) for it in metrics}
 
 
 def replicas(gateway: Gateway) -> int:

@@ -19,11 +19,13 @@ def test_every_setting_can_be_set() -> None:
             "IGW_MONITOR_LABELS": "release=prometheus, team=vision",
             "IGW_MONITORING_NAMESPACES": "monitoring,observability",
             "IGW_RUNBOOK_BASE_URL": "https://wiki.example/runbooks",
+            "IGW_PROMETHEUS_URL": "http://prometheus.monitoring.svc:9090",
         }
     )
     assert (settings.log_level, settings.workers, settings.lease) == ("debug", 4, False)
     assert settings.resync_seconds == 30.5
     assert settings.defaults.monitor_labels == {"release": "prometheus", "team": "vision"}
+    assert settings.defaults.prometheus_url == "http://prometheus.monitoring.svc:9090"
     assert settings.defaults.monitoring_namespaces == ("monitoring", "observability")
 
 
@@ -38,6 +40,7 @@ def test_every_setting_can_be_set() -> None:
         ("IGW_LEASE", "yes", "true or false"),
         ("IGW_MONITOR_LABELS", "release", "release=prometheus"),
         ("IGW_RUNBOOK_BASE_URL", "wiki", "URL"),
+        ("IGW_PROMETHEUS_URL", "prometheus:9090", "URL"),
     ],
 )
 def test_a_bad_value_is_refused_by_name(variable: str, value: str, says: str) -> None:

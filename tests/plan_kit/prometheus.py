@@ -70,6 +70,11 @@ def latencies(
     return series
 
 
+def queue(values: str, *, pod: str = "a") -> Series:
+    """The runtime's gauge of admitted requests, as it is scraped."""
+    return Series(f'inference_queue_size{{{IDENTITY},pod="{pod}"}}', values)
+
+
 def desired(values: str) -> Series:
     """What the operator says that should run."""
     return Series(f"igw_operator_gateway_desired_replicas{{{IDENTITY}}}", values)
