@@ -8,7 +8,7 @@ import pytest
 
 from harness.client import Client
 from harness.gateway import RUNTIME_IMAGE, Gateway
-from harness.kubectl import Json, Kubectl
+from harness.kubectl import Kubectl
 from harness.shell import ROOT, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(480)]
@@ -34,7 +34,7 @@ def scaled(kubectl: Kubectl) -> Iterator[Shared]:
     gateway.apply(scaling=SCALING)
     client.start(RUNTIME_IMAGE)
     gateway.wait_ready()
-    wait_for_scaling(gateway, "Autoscaling", seconds=180)
+    gateway.wait_scaling("Autoscaling", seconds=180)
     yield gateway, client
     kubectl("delete", "namespace", namespace, "--wait=false")
 
@@ -43,7 +43,7 @@ def test_an_idle_gateway_has_no_load(scaled: Shared) -> None:
     """Zero, which is a value: without one the HPA would never scale down."""
     gateway, _ = scaled
     assert load(gateway) == {"http_requests_per_second": 0, "inference_queue_size": 0}
-    assert replicas(gateway) == 1
+    assert gateway.replicas() == 1
 
 
 def test_an_adapter_that_is_gone_is_noticed(scaled: Shared, kubectl: Kubectl) -> None:
@@ -51,13 +51,13 @@ def test_an_adapter_that_is_gone_is_noticed(scaled: Shared, kubectl: Kubectl) ->
     gateway, _ = scaled
     kubectl("scale", "-n", "monitoring", ADAPTER, "--replicas=0")
     try:
-        condition = wait_for_scaling(gateway, "MetricsUnavailable", seconds=90)
+        condition = gateway.wait_scaling("MetricsUnavailable", seconds=90)
         assert condition["status"] == "False"
         assert "http_requests_per_second" in condition["message"]
-        assert replicas(gateway) == 1
+        assert gateway.replicas() == 1
     finally:
         kubectl("scale", "-n", "monitoring", ADAPTER, "--replicas=1")
-    wait_for_scaling(gateway, "Autoscaling", seconds=120)
+    gateway.wait_scaling("Autoscaling", seconds=120)
 
 
 def test_more_requests_a_second_make_more_replicas(scaled: Shared) -> None:
@@ -67,7 +67,7 @@ def test_more_requests_a_second_make_more_replicas(scaled: Shared) -> None:
     with client.load(f"{gateway.url}/predict", PICTURE, per_second=4, most_seconds=150):
         wait_for(
             "two replicas",
-            lambda: replicas(gateway) == 2,
+            lambda: gateway.replicas() == 2,
             timeout_seconds=120,
             every_seconds=2,
         )
@@ -76,31 +76,11 @@ def test_more_requests_a_second_make_more_replicas(scaled: Shared) -> None:
     assert "/1" in shown.splitlines()[1], shown
 
 
-def wait_for_scaling(gateway: Gateway, reason: str, seconds: float) -> Json:
-    """ScalingReady once it has that reason."""
-
-    def found() -> Json | None:
-        condition = gateway.condition("ScalingReady")
-        return condition if condition.get("reason") == reason else None
-
-    try:
-        return wait_for(reason, found, timeout_seconds=seconds, every_seconds=2)
-    except TimeoutError as error:
-        message = f"{error}; ScalingReady is {gateway.condition('ScalingReady')}"
-        raise TimeoutError(message) from error
-
-
 def load(gateway: Gateway) -> dict[str, float]:
     """What the HPA knows of the custom metrics, for one replica."""
     hpa = gateway.kubectl.get("hpa", gateway.name, gateway.namespace) or {}
     metrics = (it["pods"] for it in hpa["status"]["currentMetrics"] if it["type"] == "Pods")
     return {it["metric"]["name"]: quantity(it["current"]["averageValue"]) for it in metrics}
-
-
-def replicas(gateway: Gateway) -> int:
-    """What the Deployment is told to have."""
-    deployment = gateway.kubectl.get("deployment", gateway.name, gateway.namespace) or {}
-    return int(deployment["spec"]["replicas"])
 
 
 def quantity(text: str) -> float:

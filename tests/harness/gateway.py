@@ -69,6 +69,24 @@ class Gateway:
             message = f"{error}; Ready is {self.condition('Ready')}"
             raise TimeoutError(message) from error
 
+    def wait_scaling(self, reason: str, seconds: float) -> Json:
+        """The ScalingReady condition once it has that reason."""
+
+        def found() -> Json | None:
+            condition = self.condition("ScalingReady")
+            return condition if condition.get("reason") == reason else None
+
+        try:
+            return wait_for(reason, found, timeout_seconds=seconds, every_seconds=2)
+        except TimeoutError as error:
+            message = f"{error}; ScalingReady is {self.condition('ScalingReady')}"
+            raise TimeoutError(message) from error
+
+    def replicas(self) -> int:
+        """What the Deployment is told to have."""
+        deployment = self.kubectl.get("deployment", self.name, self.namespace) or {}
+        return int(deployment["spec"]["replicas"])
+
     def pods(self, component: str = "runtime") -> list[Json]:
         """The gateway's pods of a component."""
         return self.kubectl.items("pods", self.namespace, self.selector(component))

@@ -12,6 +12,7 @@ _CRDS: Final = tuple(
     f"crd/{plural}.inference.igw.dev" for plural in ("inferencegateways", "inferenceruntimes")
 )
 _CUSTOM_METRICS: Final = "apiservice/v1beta1.custom.metrics.k8s.io"
+_EXTERNAL_METRICS: Final = "apiservice/v1beta1.external.metrics.k8s.io"
 _WAIT: Final = "--timeout=180s"
 
 
@@ -60,3 +61,18 @@ def wait_for_monitoring(kubectl: Kubectl) -> None:
         timeout_seconds=200,
     )
     kubectl("wait", "--for=condition=Available", _WAIT, _CUSTOM_METRICS, timeout_seconds=200)
+
+
+def install_keda(kubectl: Kubectl, provider: Provider) -> None:
+    """KEDA's operator and its server of external metrics, ready."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", provider.keda())
+    for name in ("keda-operator", "keda-metrics-apiserver"):
+        kubectl(
+            *("rollout", "status", "-n", "keda", f"deployment/{name}", _WAIT), timeout_seconds=200
+        )
+    kubectl("wait", "--for=condition=Available", _WAIT, _EXTERNAL_METRICS, timeout_seconds=200)
+
+
+def remove_keda(kubectl: Kubectl, provider: Provider) -> None:
+    """All of it; what it scaled has to be gone, or its finalizers stay."""
+    kubectl("delete", "-f", provider.keda(), "--ignore-not-found", timeout_seconds=200)

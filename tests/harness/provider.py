@@ -27,6 +27,20 @@ _PROMETHEUS_CRDS: Final = (
     "https://github.com/prometheus-operator/prometheus-operator/releases/download/"
     "v0.85.0/stripped-down-crds.yaml"
 )
+_KEDA_RELEASE: Final = "https://github.com/kedacore/keda/releases/download/v2.21.0/keda-2.21.0.yaml"
+# Without the webhooks; images as they are on the node.
+_KEDA_KUSTOMIZATION: Final = """\
+resources: [config/minimal]
+images:
+  - {name: ghcr.io/kedacore/keda, newTag: 2.21.0}
+  - {name: ghcr.io/kedacore/keda-metrics-apiserver, newTag: 2.21.0}
+patches:
+  - target: {kind: Deployment}
+    patch: |
+      - op: replace
+        path: /spec/template/spec/containers/0/imagePullPolicy
+        value: IfNotPresent
+"""
 
 
 class Provider(Protocol):
@@ -57,6 +71,9 @@ class Provider(Protocol):
 
     def prometheus_crds(self) -> str:
         """What ``kubectl apply -f`` takes for the Prometheus Operator's CRDs."""
+
+    def keda(self) -> str:
+        """What ``kubectl apply -f`` takes for all of KEDA."""
 
     def metrics_server(self) -> str | None:
         """What ``kubectl apply -k`` takes for metrics-server; None where it is there."""
@@ -97,6 +114,15 @@ class LocalNode:
         """The folder in the module that the operator was built from."""
         return self._path("prometheus-operator-crds")
 
+    def keda(self) -> str:
+        """A build of the kustomize folders in its module, as its release is one."""
+        folder = KUBECONFIG.parent / "keda"
+        shutil.copytree(self._path("keda-manifests"), folder / "config", dirs_exist_ok=True)
+        (folder / "kustomization.yaml").write_text(_KEDA_KUSTOMIZATION)
+        built = folder / "keda.yaml"
+        built.write_text(run([self.kubectl, "kustomize", folder]))
+        return str(built)
+
     def metrics_server(self) -> str | None:
         """It is part of the node."""
         return None
@@ -136,6 +162,10 @@ class Kind:
     def prometheus_crds(self) -> str:
         """The file of the release that manifests/monitoring pins."""
         return _PROMETHEUS_CRDS
+
+    def keda(self) -> str:
+        """The file of the release."""
+        return _KEDA_RELEASE
 
     def metrics_server(self) -> str | None:
         """None comes with kind, and autoscalers on cpu need it."""

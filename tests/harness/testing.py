@@ -18,7 +18,7 @@ from harness import provider as providers
 from harness.provider import LocalNode
 from harness.shell import ROOT, CommandError, say, step, stream
 
-_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,keda"
+_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,opentelemetry-operator,keda"
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 
 

@@ -24,8 +24,7 @@ from integration.keda_process import (
 from integration.operator_process import OperatorProcess, install
 from integration.replicas import scale, watching_autoscalers, watching_replicas
 from localnode.controlplane import ControlPlane
-from localnode.toolchain import is_built
-from localnode.versions import load_versions
+from node_parts import need_parts
 
 pytestmark = pytest.mark.timeout(300)
 HPA = "HorizontalPodAutoscaler"
@@ -46,8 +45,7 @@ class Rig:
 @pytest.fixture(scope="module")
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A cluster with KEDA, an operator that knows a Prometheus, and no other optional API."""
-    if not is_built(load_versions().tools["keda"]):
-        pytest.skip("keda is not built: run `make parts`")
+    need_parts("keda")
     folder = tmp_path_factory.mktemp("keda")
     with ControlPlane(folder / "plane") as plane:
         cluster = Cluster(plane)
