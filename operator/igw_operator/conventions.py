@@ -37,6 +37,10 @@ COMPONENT_SLO: Final = "slo"
 
 ANNOTATION_APPLIED_HASH: Final = f"{GROUP}/applied-hash"
 ANNOTATION_CONFIG_HASH: Final = f"{GROUP}/config-hash"
+# On a gateway's Deployments: which revision of its runtime they were built from, and what was
+# applied last. On the objects only, never on their pod templates.
+ANNOTATION_REVISION: Final = f"{GROUP}/revision"
+ANNOTATION_APPLIED_TEMPLATE: Final = f"{GROUP}/applied-template"
 # On an InferenceRuntime, as storageclass.kubernetes.io/is-default-class is on a StorageClass.
 ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
 

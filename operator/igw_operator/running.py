@@ -40,6 +40,7 @@ from igw_operator.health import Health, Probe, Role
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
 from igw_operator.plan.inputs import Capabilities
+from igw_operator.plan.reference import digest_templates
 from igw_operator.settings import Settings
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
@@ -121,7 +122,8 @@ class Operator:
             api=api, metrics=metrics, instance=_identify(settings), now=now, clock=clock
         )
         attempts = Attempts(clock=clock)
-        statuses = StatusWriter(api=api, remember=self.cache.put, metrics=metrics)
+        statuses = StatusWriter(api=api, remember=self.intake.remember, metrics=metrics)
+        template = digest_templates()
         self.workers = Workers(
             queue=self.queue,
             gateways=Reconciler(
@@ -144,10 +146,18 @@ class Operator:
                 recorder=self.recorder,
                 metrics=metrics,
                 defaults=settings.defaults,
+                template=template,
                 now=now,
                 clock=clock,
             ),
-            runtimes=RuntimeReconciler(cache=self.cache, statuses=statuses, now=now),
+            runtimes=RuntimeReconciler(
+                cache=self.cache,
+                statuses=statuses,
+                recorder=self.recorder,
+                enqueue=self.queue.add,
+                template=template,
+                now=now,
+            ),
             metrics=metrics,
             clock=clock,
             count=settings.workers,

@@ -132,7 +132,8 @@ class EventRecorder:
 
     def _build(self, regarding: Mapping[str, Any], draft: Draft) -> _Event:
         metadata = regarding["metadata"]
-        namespace = metadata["namespace"]
+        # Events about what has no namespace are in this one, by Kubernetes' own rule.
+        namespace = metadata.get("namespace") or "default"
         note = draft.note[:_NOTE_LENGTH]
         words = "\0".join((metadata["uid"], draft.type, draft.reason, note))
         digest = hashlib.sha256(words.encode()).hexdigest()[:16]
@@ -151,7 +152,7 @@ class EventRecorder:
             "regarding": {
                 "apiVersion": regarding["apiVersion"],
                 "kind": regarding["kind"],
-                "namespace": namespace,
+                "namespace": metadata.get("namespace") or "",
                 "name": metadata["name"],
                 "uid": metadata["uid"],
                 "resourceVersion": metadata.get("resourceVersion", ""),

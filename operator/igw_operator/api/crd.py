@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from igw_operator import conventions
@@ -85,9 +86,13 @@ def _runtime_crd() -> Manifest:
         columns=[
             _column("Image", ".spec.image"),
             _column("Gateways", ".status.gateways", "integer"),
-            _column("Default", f".metadata.annotations.{default}"),
-            _column("Ready", '.status.conditions[?(@.type=="Ready")].status'),
+            _column("Updated", ".status.updated", "integer"),
+            _column("Held", '.status.conditions[?(@.type=="RolloutHeld")].status'),
             _column("Age", ".metadata.creationTimestamp", "date"),
+            _column("Default", f".metadata.annotations.{default}", wide=True),
+            _column("Ready", '.status.conditions[?(@.type=="Ready")].status', wide=True),
+            _column("Wave", ".status.rollout.wave", "integer", wide=True),
+            _column("Message", ".status.message", wide=True),
         ],
         subresources={"status": {}},
     )
@@ -171,7 +176,8 @@ def _column(name: str, path: str, kind: str = "string", *, wide: bool = False) -
 def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
     """One node of pydantic's schema as a node of a structural schema."""
     node = _resolve(schema, definitions)
-    result = {key: value for key, value in node.items() if key not in _DROPPED}
+    # Copies: a model that is used twice must not become a YAML alias.
+    result = {key: deepcopy(value) for key, value in node.items() if key not in _DROPPED}
     if "description" in result:
         result["description"] = " ".join(inspect.cleandoc(result["description"]).split())
     if "properties" in node:
@@ -219,6 +225,8 @@ def _default(node: Mapping[str, Any]) -> Any:
 
 def _known(value: Any) -> Any:
     """The value without nulls and empty collections, at every level."""
+    if isinstance(value, list):
+        return [_known(item) for item in value]
     if not isinstance(value, Mapping):
         return value
     known = {key: _known(item) for key, item in value.items()}

@@ -44,6 +44,7 @@ class Gateway:
     generation: int
     spec: GatewaySpec
     annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> ObjectKey:
@@ -64,6 +65,8 @@ class Runtime:
     spec: RuntimeSpec
     is_default: bool = False
     resource_version: str = ""
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+    """``status.rollout`` as it stands, empty where there is none; `plan.rollout` reads it."""
 
 
 def parse_gateway(manifest: Mapping[str, Any]) -> Gateway:
@@ -82,6 +85,7 @@ def parse_gateway(manifest: Mapping[str, Any]) -> Gateway:
         generation=metadata.get("generation", 0),
         spec=_parse_spec(GatewaySpec, manifest),
         annotations=dict(metadata.get("annotations") or {}),
+        labels=dict(metadata.get("labels") or {}),
     )
 
 
@@ -98,6 +102,7 @@ def parse_runtime(manifest: Mapping[str, Any]) -> Runtime:
         spec=_parse_spec(RuntimeSpec, manifest),
         is_default=is_default_runtime(manifest),
         resource_version=metadata.get("resourceVersion", ""),
+        rollout=dict((manifest.get("status") or {}).get("rollout") or {}),
     )
 
 

@@ -67,7 +67,15 @@ class ServedRuntime(ApiModel):
     name: str
     """Name of the InferenceRuntime."""
     image: str
-    """Image of the model server."""
+    """Image of the model server, as the gateway's pods are asked to run it."""
+    revision: str | None = None
+    """Which revision of the runtime the pods are asked to run. Absent: there is no Deployment."""
+    ready_before: bool | None = None
+    """Whether the gateway was Ready just before it took the revision: only then can the revision
+    be to blame where it is not any more.
+    """
+    served: bool | None = None
+    """Whether the gateway has been Ready on the revision."""
 
 
 class Address(ApiModel):
@@ -139,6 +147,51 @@ class GatewayStatus(ApiModel):
     """The least error budget left of any objective, in percent. Absent: no reading yet."""
 
 
+class RevisionStatus(ApiModel):
+    """What of a runtime gets into pod templates."""
+
+    id: str
+    """Short digest of all that follows, but for models."""
+    image: str
+    """Image of the model server."""
+    image_pull_policy: str
+    """As in a container's spec."""
+    image_pull_secrets: tuple[str, ...] = ()
+    """Names of pull secrets."""
+    collector_image: str
+    """Image of the managed collectors."""
+    template: str = ""
+    """Digest of the operator's own part of the pod templates. Empty: not known."""
+    models: tuple[str, ...] = ()
+    """Names of the models that the image carries."""
+
+
+class RolloutStatus(ApiModel):
+    """How far a revision has come. Where target and proven are the same, no rollout is on."""
+
+    target: RevisionStatus
+    """The revision that gateways move to."""
+    proven: RevisionStatus | None = None
+    """The last revision that every wave has taken and kept. Gateways that are made during a
+    rollout begin with it unless they are admitted; to put its fields back into the spec is to
+    roll back.
+    """
+    wave: Count
+    """The wave that is on, counted from 1; 0: none has begun."""
+    waves: Count
+    """Number of waves, with the one of all the rest."""
+    cutoff: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """Gateways whose rank, the first 48 bits of the SHA-256 of their uid, is below it are
+    admitted.
+    """
+    started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the rollout began."""
+    wave_started_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When the wave began."""
+    soaking_since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """Since when the wave's gateways have been Ready without a break. Absent: they are not."""
+
+
 class RuntimeStatus(ApiModel):
     """What the operator has found out about a runtime."""
 
@@ -146,5 +199,11 @@ class RuntimeStatus(ApiModel):
     """The metadata.generation that this status judges."""
     gateways: Count
     """Gateways that use the runtime."""
+    updated: Count
+    """Gateways whose pods are asked to run the target revision."""
+    rollout: RolloutStatus | None = None
+    """How far the runtime's revision has come. Absent: the spec was never valid."""
+    message: Annotated[str, Field(max_length=32768)] | None = None
+    """What the rollout, or whoever reads this, waits for. Absent while there is nothing to say."""
     conditions: Conditions
-    """Ready always; Stalled only while it is True."""
+    """Ready and RolloutHeld always; Reconciling and Stalled only while they are True."""

@@ -53,6 +53,13 @@ class Intake:
         if is_news and (event == _DELETED or _matters(resource, before, manifest)):
             self._enqueue(resource, manifest)
 
+    def remember(self, resource: Resource, manifest: Manifest) -> bool:
+        """Take the answer to a write of our own; say whether it was news."""
+        is_news = self._cache.put(resource, manifest)
+        if is_news and resource is kinds.GATEWAY:
+            self._enqueue_runtimes()
+        return is_news
+
     def found(self, resource: Resource, gateways: Sequence[ObjectKey], *, spread: float) -> None:
         """Take what a LIST found, and have everything of our own looked at within ``spread`` s."""
         for gateway in gateways:
@@ -65,6 +72,11 @@ class Intake:
         keys = [*self._cache.keys(kinds.RUNTIME), *self._cache.keys(kinds.GATEWAY)]
         for number, key in enumerate(keys):
             self._queue.add_after(key, spread_seconds * number / len(keys))
+
+    def _enqueue_runtimes(self) -> None:
+        # Their rollouts follow what gateways report; a thousand reports make it one pass.
+        for runtime in self._cache.keys(kinds.RUNTIME):
+            self._queue.add_after(runtime, _SETTLE_SECONDS)
 
     def _before(self, resource: Resource, manifest: Manifest) -> Manifest | None:
         # Only where the answer may keep us from a reconcile; unpacking costs.
@@ -79,15 +91,13 @@ class Intake:
         key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
         if resource is kinds.GATEWAY:
             self._queue.add(key)
-            # Their number is reported; a thousand new gateways make it one write.
-            for runtime in self._cache.keys(kinds.RUNTIME):
-                self._queue.add_after(runtime, _SETTLE_SECONDS)
+            self._enqueue_runtimes()
         elif resource is kinds.RUNTIME:
             # A mark as default that comes or goes concerns those that name no runtime.
             for runtime in self._cache.keys(kinds.RUNTIME):
                 self._queue.add(runtime)
             self._queue.add(key)
-            for gateway in self._cache.gateways_on(key.name, is_default=True):
+            for gateway in self._cache.fleet.keys_on(key.name, is_default=True):
                 self._queue.add(gateway)
         else:
             for gateway in self._cache.gateways_of(resource, manifest):

@@ -9,7 +9,7 @@ back.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -35,8 +35,10 @@ from igw_operator.judge.events import EventDraft, transitions
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.metrics import Metrics
+from igw_operator.plan.assignment import Hold
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import Reason, is_in_place, restamp, stamp
+from igw_operator.plan.hold import hold_templates
 from igw_operator.plan.inputs import Defaults, PlanInput
 from igw_operator.plan.otel_collector import list_claims
 from igw_operator.world.cache import Cache
@@ -71,6 +73,7 @@ class _Pass:
     failures: list[ApplyFailure] = field(default_factory=list)
     is_fresh: bool = False
     """The gateway and its runtime were looked at, and are what this pass began with."""
+    hold: Hold | None = None
     is_over: bool = False
     """The namespace is being deleted, and the gateway with it."""
 
@@ -92,6 +95,7 @@ class Reconciler:
         recorder: EventRecorder,
         metrics: Metrics,
         defaults: Defaults,
+        template: str,
         now: Callable[[], datetime],
         clock: Callable[[], float],
     ) -> None:
@@ -106,6 +110,7 @@ class Reconciler:
         self._recorder = recorder
         self._metrics = metrics
         self._defaults = defaults
+        self._template = template
         self._now = now
         self._clock = clock
 
@@ -120,8 +125,9 @@ class Reconciler:
             # The garbage collector takes the children by their ownerReferences.
             self._metrics.set_desired_replicas(key.namespace, key.name, None)
             return Outcome()
+        run = _Pass(observation=observe(self._cache, manifest, self._template))
         try:
-            return await self._pass(key, _Pass(observation=observe(self._cache, manifest)))
+            return await self._pass(key, run)
         except StaleViewError as error:
             _log.info("Begins anew", key=str(key), reason=str(error))
             return Outcome(again_seconds=0.0)
@@ -143,20 +149,30 @@ class Reconciler:
 
     async def _converge(self, key: ObjectKey, run: _Pass) -> None:
         gateway, runtime = run.observation.gateway, run.observation.runtime
-        if gateway is None or runtime is None or run.observation.spec_error is not None:
+        assignment = run.observation.assignment
+        if gateway is None or runtime is None or assignment is None:
             return  # what serves goes on serving
+        run.hold = assignment.hold
+        if run.observation.spec_error is not None:
+            return
         try:
-            run.desired = self._build(gateway, runtime)
+            children = self._build(gateway, runtime)
         except SpecError as error:
-            run.observation = Observation(
-                manifest=run.observation.manifest,
-                gateway=gateway,
-                runtime=runtime,
-                spec_error=error,
-            )
+            run.observation = replace(run.observation, spec_error=error)
             return
         run.relatives = find_relatives(self._cache, key)
         live = run.relatives.children
+        held = hold_templates(
+            children,
+            live,
+            gateway,
+            runtime.name,
+            assignment.revision,
+            is_edited=run.observation.is_edited,
+        )
+        run.desired = [stamp(child, gateway) for child in held.children]
+        if held.names and run.hold is None:
+            run.hold = Hold.OPERATOR
         unwanted = [
             child
             for child in find_unwanted(live.values(), run.desired, gateway.uid)
@@ -186,7 +202,7 @@ class Reconciler:
             capabilities=self._capabilities.current,
             defaults=self._defaults,
         )
-        return [stamp(child, gateway) for child in build_children(inputs)]
+        return build_children(inputs)
 
     async def _apply(
         self,
@@ -254,6 +270,7 @@ class Reconciler:
         if await self._write_status(run, status):
             for draft in transitions(before, status):
                 self._recorder.record(manifest, draft)
+        self._cache.fleet.mark_judged(key)
         self._metrics.set_desired_replicas(key.namespace, key.name, _desired_replicas(snapshot))
         return status
 
@@ -280,6 +297,7 @@ class Reconciler:
             failures=run.failures,
             events=events,
             parents=find_parents(self._cache, run.observation.manifest),
+            hold=run.hold,
         )
 
 

@@ -25,6 +25,9 @@ class Reason(StrEnum):
     COLLECTOR_AVAILABLE = "CollectorAvailable"  # the gateway's own collector runs
     ROUTE_ACCEPTED = "RouteAccepted"  # every Gateway has accepted the route and resolved it
     NOT_HELD = "NotHeld"  # no template change is waiting
+    AWAITING_WAVE = "AwaitingWave"  # the runtime changes, and the gateway's wave has not begun
+    WAVES_PAUSED = "WavesPaused"  # spec.rollout.paused of the runtime is true
+    OPERATOR_CHANGE = "OperatorChange"  # only a new version of the operator wants the change
 
     # On the way: nothing is known to be wrong.
     PROGRESSING = "Progressing"  # replicas of the asked revision are still starting
@@ -34,6 +37,7 @@ class Reason(StrEnum):
     SCALING = "Scaling"  # the number of replicas is not yet within the bounds that are asked for
     APPLYING = "Applying"  # a child was not yet seen as it is asked for
     DELETING = "Deleting"  # the gateway is being deleted
+    ROLLING_OUT = "RollingOut"  # a runtime's gateways move to another revision, wave by wave
     STARTING = "Starting"  # a child exists, its controller has not judged it yet
 
     # Nobody knows.
@@ -85,6 +89,9 @@ class Reason(StrEnum):
     # The Deployment as a whole.
     ROLLOUT_PAUSED = "RolloutPaused"  # somebody paused the Deployment
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"  # no progress, cause unknown
+
+    # The rollout of a runtime.
+    GATEWAY_FAILING = "GatewayFailing"  # a gateway took the revision and is not Ready any more
 
     # The autoscaler, monitoring and telemetry.
     AUTOSCALER_MISSING = "AutoscalerMissing"  # the autoscaler that is asked for does not exist
@@ -191,6 +198,10 @@ WAITING: Final = frozenset(
         Reason.APPLYING,
         Reason.DELETING,
         Reason.STARTING,
+        Reason.ROLLING_OUT,
+        Reason.AWAITING_WAVE,
+        Reason.WAVES_PAUSED,
+        Reason.OPERATOR_CHANGE,
     }
 )
 """Reasons that need no eye and no event."""

@@ -11,7 +11,9 @@ from typing import Any
 
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.errors import ApiError, SpecError
+from igw_operator.plan.assignment import Assignment, Hold
 from igw_operator.plan.inputs import Capabilities
+from igw_operator.plan.revision import Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,3 +49,9 @@ class Snapshot:
     """The Gateways that the gateway's route names, as far as they exist."""
     capabilities: Capabilities = field(default_factory=Capabilities)
     failures: Sequence[ApplyFailure] = ()
+    assignment: Assignment | None = None
+    """Which revision the gateway is to be built from."""
+    revision: Revision | None = None
+    """Which one its live Deployment was built from; None: there is none, or it does not say."""
+    hold: Hold | None = None
+    """Why a change of the pods waits, if one does."""

@@ -24,7 +24,12 @@ from igw_operator.api.status import (
     SloStatus,
     as_status,
 )
-from igw_operator.judge.conditions import ConditionType, build_conditions, is_trouble
+from igw_operator.judge.conditions import (
+    ConditionType,
+    build_conditions,
+    conditions_by_type,
+    is_trouble,
+)
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.route import find_url, judge_route
@@ -56,10 +61,10 @@ def judge(
 ) -> dict[str, Any]:
     """The complete new status, in the API server's own form."""
     scene = build_scene(snapshot, now)
-    verdicts = _judge_all(scene)
+    previous, verdicts = previous_status or {}, _judge_all(scene)
     conditions = build_conditions(
         verdicts,
-        previous=previous_status or {},
+        previous=previous,
         generation=scene.generation,
         now=now,
     )
@@ -78,7 +83,9 @@ def judge(
         url=find_url(scene, verdicts.get(ConditionType.ROUTE_READY)) or internal,
         address=Address(url=internal) if internal else None,
         model=_model(snapshot.gateway),
-        runtime=_runtime(snapshot),
+        runtime=report_runtime(
+            snapshot, previous, is_ready=verdicts[ConditionType.READY].truth is Truth.TRUE
+        ),
         slo=_objectives(snapshot.gateway),
     )
     return as_status(status)
@@ -89,7 +96,7 @@ def _judge_all(scene: Scene) -> dict[ConditionType, Verdict]:
     verdicts = {
         ConditionType.READY: ready,
         ConditionType.AVAILABLE: judge_available(scene, ready),
-        ConditionType.ROLLOUT_HELD: judge_rollout(),
+        ConditionType.ROLLOUT_HELD: judge_rollout(scene.snapshot),
         **_judge_surroundings(scene),
     }
     if ready.truth is not Truth.TRUE:
@@ -169,9 +176,35 @@ def _model(gateway: Gateway | None) -> ServedModel | None:
     return ServedModel(name=model.name, version=model.version, uri=model.uri)
 
 
-def _runtime(snapshot: Snapshot) -> ServedRuntime | None:
-    runtime = snapshot.runtime
-    return None if runtime is None else ServedRuntime(name=runtime.name, image=runtime.spec.image)
+def report_runtime(
+    snapshot: Snapshot, previous: Mapping[str, Any], *, is_ready: bool
+) -> ServedRuntime | None:
+    """The runtime, and what a rollout of it has to know of this gateway."""
+    runtime, revision = snapshot.runtime, snapshot.revision
+    if runtime is None:
+        return None
+    if revision is None:
+        return ServedRuntime(name=runtime.name, image=runtime.spec.image)
+    before = previous.get("runtime") or {}
+    served, ready_before = bool(before.get("served")), bool(before.get("readyBefore"))
+    if before.get("revision") != revision.id:
+        # A gateway that was never Ready on the revision that it leaves was perhaps broken by it:
+        # what counts is how it was before that one.
+        if served or "revision" not in before:
+            ready_before = _was_ready(previous)
+        served = False
+    return ServedRuntime(
+        name=runtime.name,
+        image=revision.image,
+        revision=revision.id,
+        ready_before=ready_before,
+        served=served or is_ready,
+    )
+
+
+def _was_ready(status: Mapping[str, Any]) -> bool:
+    ready = conditions_by_type(status).get(ConditionType.READY) or {}
+    return ready.get("status") == Truth.TRUE
 
 
 def _objectives(gateway: Gateway | None) -> tuple[SloStatus, ...]:

@@ -21,6 +21,7 @@ from typing import Any, Final
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import Manifest, ObjectKey
 from igw_operator.kinds import Resource
+from igw_operator.world.fleet import Fleet
 
 _TOMBSTONES: Final = 10_000
 
@@ -64,7 +65,7 @@ class Cache:
         self._entries: dict[str, dict[CacheKey, _Entry]] = defaultdict(dict)
         self._by_gateway: dict[ObjectKey, set[CacheKey]] = defaultdict(set)
         self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
-        self._runtime_names: dict[ObjectKey, str] = {}
+        self.fleet = Fleet()
         self._parents: dict[ObjectKey, frozenset[ObjectKey]] = {}
         self._tombstones: dict[CacheKey, int] = {}
         # Objects of a kind resemble each other: packed against the first one that was seen, a
@@ -97,8 +98,7 @@ class Cache:
         if resource is kinds.GATEWAY:
             gateway = ObjectKey(key.namespace, key.name)
             self._gateway_by_label[label_key(gateway)] = gateway
-            reference = (manifest.get("spec") or {}).get("runtimeRef") or {}
-            self._runtime_names[gateway] = reference.get("name") or ""
+            self.fleet.put(gateway, manifest)
             if parents := parents_of(manifest):
                 self._parents[gateway] = parents
             else:
@@ -186,11 +186,6 @@ class Cache:
             return self._gateways_through(key_of(resource, manifest))
         return self.gateways_named(gateways_of(resource, manifest))
 
-    def gateways_on(self, runtime: str, *, is_default: bool) -> list[ObjectKey]:
-        """The gateways that name a runtime, and with a default those that name none."""
-        names = {runtime, ""} if is_default else {runtime}
-        return [gateway for gateway, name in self._runtime_names.items() if name in names]
-
     def count(self) -> int:
         """How many objects are kept."""
         return sum(len(entries) for entries in self._entries.values())
@@ -215,7 +210,7 @@ class Cache:
         if key.kind == kinds.GATEWAY.kind:
             gateway = ObjectKey(key.namespace, key.name)
             self._gateway_by_label.pop(label_key(gateway), None)
-            self._runtime_names.pop(gateway, None)
+            self.fleet.remove(gateway)
             self._parents.pop(gateway, None)
         self._tombstones.pop(key, None)  # to the end: oldest first
         self._tombstones[key] = version

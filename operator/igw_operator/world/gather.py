@@ -22,7 +22,18 @@ from igw_operator.api.objects import (
 )
 from igw_operator.errors import AmbiguousDefaultError, FieldError, SpecError
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
+from igw_operator.plan.assignment import Assignment, Hold, assign
+from igw_operator.plan.diff import is_foreign
 from igw_operator.plan.inputs import Capabilities
+from igw_operator.plan.revision import (
+    Recorded,
+    Revision,
+    infer_revision,
+    read_recorded,
+    revision_of,
+    with_revision,
+)
+from igw_operator.plan.rollout import parse_state
 from igw_operator.world.cache import Cache, parents_of
 
 _RUNTIME_FIELD = "spec.runtimeRef"
@@ -37,7 +48,15 @@ class Observation:
     manifest: Manifest
     gateway: Gateway | None = None
     runtime: Runtime | None = None
+    """With the fields of the revision that the gateway is on."""
     spec_error: SpecError | None = None
+    assignment: Assignment | None = None
+
+    @property
+    def is_edited(self) -> bool:
+        """Whether the latest spec was never judged."""
+        status = self.manifest.get("status") or {}
+        return bool(status.get("observedGeneration") != self.manifest["metadata"].get("generation"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +76,56 @@ class Relatives:
         return {manifest["metadata"].get("uid", "") for manifest in self.all()}
 
 
-def observe(cache: Cache, manifest: Manifest) -> Observation:
-    """Parse a gateway and find its runtime; what is wrong with either is in the answer."""
+def observe(cache: Cache, manifest: Manifest, template: str) -> Observation:
+    """Parse a gateway and find its runtime; what is wrong with either is in the answer.
+
+    ``template`` is the digest of the operator at work.
+    """
     gateway: Gateway | None = None
     runtime: Runtime | None = None
+    assignment: Assignment | None = None
+    error: SpecError | None = None
     try:
         gateway = parse_gateway(manifest)
         runtime = resolve_runtime(gateway, cache.all(kinds.RUNTIME))
+        state = parse_state(runtime.rollout)
+        wanted = revision_of(runtime.spec, template)
+        candidates = [wanted] if state is None else [state.target, state.proven or wanted]
+        recorded = find_recorded(cache, gateway.key, candidates)
+        assignment = assign(gateway, runtime, state, recorded, template)
+        runtime = with_revision(runtime, assignment.revision)
         check_model(gateway, runtime)
-    except SpecError as error:
-        return Observation(manifest=manifest, gateway=gateway, runtime=runtime, spec_error=error)
-    return Observation(manifest=manifest, gateway=gateway, runtime=runtime)
+    except SpecError as refusal:
+        error = refusal
+    return Observation(
+        manifest=manifest,
+        gateway=gateway,
+        runtime=runtime,
+        spec_error=error,
+        assignment=assignment,
+    )
+
+
+def find_recorded(cache: Cache, key: ObjectKey, candidates: Sequence[Revision]) -> Recorded | None:
+    """What a gateway's Deployment was built from; None: there is none, or it is not ours.
+
+    One without a credible record was written by an operator before there were any, or lost
+    it: then it is judged by its looks.
+    """
+    name = conventions.child_name(key.name)
+    live = cache.get(kinds.DEPLOYMENT, ObjectKey(key.namespace, name))
+    owner = cache.get(kinds.GATEWAY, key)
+    if live is None or owner is None or is_foreign(live, owner["metadata"].get("uid", "")):
+        return None
+    recorded = read_recorded(live)
+    annotations = live["metadata"].get("annotations") or {}
+    if recorded is not None or conventions.ANNOTATION_APPLIED_HASH not in annotations:
+        return recorded
+    collector = conventions.child_name(key.name, "collector")
+    revision = infer_revision(
+        live, cache.get(kinds.DEPLOYMENT, ObjectKey(key.namespace, collector)), candidates
+    )
+    return Recorded(runtime="", revision=revision)
 
 
 def find_relatives(cache: Cache, key: ObjectKey, known: Relatives | None = None) -> Relatives:
@@ -106,8 +164,13 @@ def gather(
     failures: Sequence[ApplyFailure],
     events: Sequence[Manifest],
     parents: Mapping[ObjectKey, Manifest],
+    hold: Hold | None = None,
 ) -> Snapshot:
     """Everything that the judgement may look at."""
+    name = observation.manifest["metadata"]["name"]
+    recorded = read_recorded(
+        relatives.children.get((kinds.DEPLOYMENT.kind, conventions.child_name(name)))
+    )
     return Snapshot(
         manifest=observation.manifest,
         gateway=observation.gateway,
@@ -121,6 +184,9 @@ def gather(
         parents=parents,
         capabilities=capabilities,
         failures=failures,
+        assignment=observation.assignment,
+        revision=recorded.revision if recorded is not None else None,
+        hold=hold,
     )
 
 

@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -16,12 +17,14 @@ from igw_operator.control.reconcile import Reconciler
 from igw_operator.errors import ApiError
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
-from igw_operator.plan.inputs import Capabilities, Defaults
+from igw_operator.plan.children import build_children
+from igw_operator.plan.inputs import Capabilities, Defaults, PlanInput
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
 from igw_operator.world.warning_events import WarningEvents
 from operator_fakes import FakeApi, FakeClock
+from rollout_fleet import Fleet
 
 PHOTOS = ObjectKey("demo", "photos")
 HPA = kinds.AUTOSCALER.path("demo", "photos")
@@ -32,7 +35,7 @@ SCALED_OBJECT = kinds.SCALED_OBJECT.path("demo", "photos")
 class Harness:
     """A reconciler over a fake API server; what it writes ends in the cache."""
 
-    def __init__(self) -> None:
+    def __init__(self, template: str = "t1") -> None:
         self.clock = clock = FakeClock()
         self.api = FakeApi(clock=clock)
         self.cache = Cache()
@@ -75,6 +78,7 @@ class Harness:
             ),
             metrics=self.metrics,
             defaults=Defaults(),
+            template=template,
             now=clock.now,
             clock=clock,
         )
@@ -131,6 +135,18 @@ class Harness:
         self.api.version += 1
         metadata = live["metadata"] | {"resourceVersion": str(self.api.version)}
         self.cache.remove(resource, live | {"metadata": metadata})
+    def edit_runtime(self, *, status: dict[str, Any] | None = None, **spec: Any) -> None:
+        """Have the runtime say something else."""
+        runtime = self.cache.get(kinds.RUNTIME, ObjectKey("", "default"))
+        assert runtime is not None
+        changed = {**runtime, "spec": {**runtime["spec"], **spec}, "status": status or {}}
+        stored = self.api.put(kinds.RUNTIME.path(name="default"), changed)
+        self.cache.put(kinds.RUNTIME, stored)
+
+    def status(self) -> dict[str, Any]:
+        """What is reported."""
+        status: dict[str, Any] = self.api.objects[kinds.GATEWAY.path("demo", "photos")]["status"]
+        return status
 
     def condition(self, kind: str) -> dict[str, Any]:
         """A condition of the gateway as it is reported."""
@@ -505,3 +521,97 @@ async def test_a_report_that_is_refused_for_nothing_is_tried_again(harness: Harn
     harness.api.failures["PATCH", path] = [ApiError("conflict", status=409)]
     with pytest.raises(ApiError, match="conflict"):
         await harness.reconcile(PHOTOS)
+
+
+def _revision(harness: Harness, path: str = "photos") -> dict[str, Any]:
+    """What the Deployment says it was built from."""
+    deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", path)]
+    record = deployment["metadata"]["annotations"][conventions.ANNOTATION_REVISION]
+    return dict(json.loads(record))
+
+
+async def test_the_status_says_which_revision_runs(harness: Harness) -> None:
+    """As it is written on the Deployment."""
+    await harness.reconcile(PHOTOS)
+    served = harness.status()["runtime"]
+    assert served["revision"] == _revision(harness)["id"]
+    assert served["image"] == RUNTIME_IMAGE
+    assert (served["readyBefore"], served["served"]) == (False, False)
+
+
+async def test_a_runtime_whose_rollout_has_not_begun_moves_nobody(harness: Harness) -> None:
+    """Its spec alone decides nothing: the runtime's own pass writes down who may go."""
+    await harness.reconcile(PHOTOS)
+    harness.writes()
+    harness.edit_runtime(image="other:1")
+    await harness.reconcile(PHOTOS)
+    assert harness.writes() == []
+    assert _revision(harness)["image"] == RUNTIME_IMAGE
+
+
+async def test_who_waits_for_a_wave_is_built_from_what_it_has(harness: Harness) -> None:
+    """An owner's edit too; the status says what it waits for, and REASON does not mind."""
+    await harness.reconcile(PHOTOS)
+    fleet = Fleet(1, waves=[{"percent": 10}])
+    fleet.image = RUNTIME_IMAGE
+    fleet.run(2)
+    fleet.image = "other:1"
+    fleet.look()
+    rollout = fleet.status["rollout"] | {"cutoff": 0}
+    harness.edit_runtime(image="other:1", status={"rollout": rollout})
+    harness.edit(serving={"maxBatch": 4})
+    await harness.reconcile(PHOTOS)
+    deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", "photos")]
+    assert deployment["spec"]["template"]["spec"]["containers"][0]["image"] == RUNTIME_IMAGE
+    held = harness.condition("RolloutHeld")
+    assert (held["status"], held["reason"]) == ("True", "AwaitingWave")
+    assert "other:1" in held["message"]
+    assert harness.status()["reason"] != "AwaitingWave"
+    assert harness.status()["runtime"]["image"] == RUNTIME_IMAGE
+    harness.edit_runtime(image="other:1", status={"rollout": rollout | {"cutoff": 2**48}})
+    await harness.reconcile(PHOTOS)
+    assert _revision(harness)["image"] == "other:1"
+    assert harness.condition("RolloutHeld")["status"] == "False"
+
+
+async def test_a_new_operator_restarts_nobody_and_says_what_it_would_do(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template stays, byte for byte; an edit of the objectives does not release it."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.DEPLOYMENT.path("demo", "photos")
+    before = harness.api.objects[path]["spec"]["template"]
+
+    def build(inputs: PlanInput) -> list[dict[str, Any]]:
+        children = build_children(inputs)
+        for child in children:
+            if child["kind"] == "Deployment":
+                child["spec"]["template"]["spec"]["shareProcessNamespace"] = True
+        return children
+
+    monkeypatch.setattr(reconcile, "build_children", build)
+    harness.writes()
+    await harness.reconcile(PHOTOS)
+    assert [path.rpartition("/")[2] for _, path in harness.writes()] == ["status"]
+    assert harness.condition("RolloutHeld")["reason"] == "OperatorChange"
+    harness.edit(slo={"latency": {"threshold": "250ms"}})
+    await harness.reconcile(PHOTOS)
+    assert harness.api.objects[path]["spec"]["template"] == before
+    harness.edit(serving={"maxBatch": 4})
+    await harness.reconcile(PHOTOS)
+    assert harness.api.objects[path]["spec"]["template"]["spec"]["shareProcessNamespace"] is True
+
+
+async def test_a_revision_that_somebody_took_away_is_known_by_its_looks(harness: Harness) -> None:
+    """The annotation comes back as it was, and nobody moves for it."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.DEPLOYMENT.path("demo", "photos")
+    before = harness.api.objects[path]
+    annotations = dict(before["metadata"]["annotations"])
+    del annotations[conventions.ANNOTATION_REVISION]
+    stripped = {**before, "metadata": {**before["metadata"], "annotations": annotations}}
+    harness.cache.put(kinds.DEPLOYMENT, harness.api.put(path, stripped))
+    await harness.reconcile(PHOTOS)
+    after = harness.api.objects[path]
+    assert after["metadata"]["annotations"] == before["metadata"]["annotations"]
+    assert after["spec"]["template"] == before["spec"]["template"]

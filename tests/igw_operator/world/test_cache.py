@@ -140,10 +140,10 @@ def test_gateways_are_counted_by_runtime() -> None:
     named = an_object(kinds.GATEWAY, "a", 1, spec={"runtimeRef": {"name": "gpu"}})
     cache.put(kinds.GATEWAY, named)
     cache.put(kinds.GATEWAY, an_object(kinds.GATEWAY, "b", 2, spec={}))
-    assert cache.gateways_on("gpu", is_default=False) == [ObjectKey("demo", "a")]
-    assert len(cache.gateways_on("gpu", is_default=True)) == 2
+    assert cache.fleet.keys_on("gpu", is_default=False) == [ObjectKey("demo", "a")]
+    assert len(cache.fleet.keys_on("gpu", is_default=True)) == 2
     cache.remove(kinds.GATEWAY, named)
-    assert cache.gateways_on("gpu", is_default=False) == []
+    assert cache.fleet.keys_on("gpu", is_default=False) == []
 
 
 def test_a_kind_whose_api_is_gone_is_forgotten() -> None:

@@ -77,7 +77,7 @@ def test_a_model_is_checked_against_the_runtime(model: dict[str, str], *, is_wro
     cache = Cache()
     runtime = a_live_runtime("cpu", is_default=True, models=["resnet50"])
     cache.put(kinds.RUNTIME, runtime)
-    observation = observe(cache, live_gateway_manifest(model=model))
+    observation = observe(cache, live_gateway_manifest(model=model), "t1")
     assert (observation.spec_error is not None) is is_wrong
     assert observation.gateway is not None
     assert observation.runtime is not None
