@@ -13,7 +13,10 @@ from igw_operator import kinds
 from igw_operator.api.objects import parse_gateway, parse_runtime
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
+from igw_operator.plan.hold import hold_templates
 from igw_operator.plan.inputs import Capabilities, PlanInput
+from igw_operator.plan.reference import digest_templates
+from igw_operator.plan.revision import revision_of
 from integration.cluster import Manifest, RefusedError
 from integration.conftest import Place
 
@@ -53,9 +56,12 @@ def desired_children(place: Place, name: str = "photos") -> dict[tuple[str, str]
         runtime=runtime,
         capabilities=Capabilities(service_monitors=True, prometheus_rules=True),
     )
+    revision = revision_of(runtime.spec, digest_templates())
+    held = hold_templates(
+        build_children(inputs), {}, gateway, runtime.name, revision, is_edited=False
+    )
     return {
-        (child["kind"], child["metadata"]["name"]): stamp(child, gateway)
-        for child in build_children(inputs)
+        (child["kind"], child["metadata"]["name"]): stamp(child, gateway) for child in held.children
     }
 
 

@@ -32,6 +32,7 @@ _MASKED: Final = frozenset(
         "nodePort",
         conventions.ANNOTATION_APPLIED_HASH,
         conventions.ANNOTATION_CONFIG_HASH,
+        conventions.ANNOTATION_APPLIED_TEMPLATE,  # a text with the config hash in it
     }
 )
 # Controllers say these in their own time; the operator is not asked.

@@ -8,6 +8,7 @@ longer* desired, and (c) the live object belongs to this gateway.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -149,8 +150,8 @@ def _is_controlled_by(live: Manifest, uid: str) -> bool:
     return controller is not None and controller.get("uid") == uid
 
 
-def read_hash(manifest: Manifest) -> str | None:
-    """The hash that the object was stamped with."""
+def read_hash(manifest: Mapping[str, Any]) -> str | None:
+    """The stamp's own hash; None where there is no stamp."""
     annotations = manifest.get("metadata", {}).get("annotations") or {}
     value: str | None = annotations.get(conventions.ANNOTATION_APPLIED_HASH)
     return value

@@ -16,10 +16,10 @@ from typing import Any, Final
 from igw_operator import conventions
 from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.plan.diff import read_hash, stamp
 from igw_operator.plan.hashing import build_digest
 from igw_operator.plan.prune import prune
 from igw_operator.plan.revision import Revision, mark_revision
-from igw_operator.plan.subset import find_misses
 
 # What of a spec no pod template of the component is built from. A field that is missing here
 # makes an edit of it release a change that waits; one too many would make the operator take an
@@ -79,13 +79,18 @@ def hold_templates(
         name = child["metadata"]["name"]
         inputs = digest_inputs(gateway.spec, revision, is_collector=name != gateway.child_name())
         rendered = prune(child["spec"]["template"])
-        template = _choose(rendered, live.get(("Deployment", name)), inputs, is_edited=is_edited)
-        if template != rendered:
-            held.append(name)
-        marks = {conventions.ANNOTATION_APPLIED_TEMPLATE: _mark_applied(inputs, template)}
+        marks = {}
         if name == gateway.child_name():
             marks[conventions.ANNOTATION_REVISION] = mark_revision(runtime, revision)
-        kept.append(_with_template(child, template, marks))
+        wanted = _with_template(child, rendered, inputs, marks)
+        template = _find_kept(wanted, live.get(("Deployment", name)), inputs)
+        if template is None and not is_edited:
+            template = _adopt([child, wanted], live.get(("Deployment", name)), gateway)
+        if template is None or template == rendered:
+            kept.append(wanted)
+        else:
+            held.append(name)
+            kept.append(_with_template(child, template, inputs, marks))
     return Held(children=kept, names=tuple(held))
 
 
@@ -118,29 +123,33 @@ def read_applied(live: Mapping[str, Any]) -> Applied | None:
     return Applied(inputs=inputs, template=template)
 
 
-def _choose(
-    rendered: Manifest, live: Mapping[str, Any] | None, inputs: str, *, is_edited: bool
-) -> Manifest:
-    """The template to apply."""
-    if live is None:
-        return rendered
-    applied = read_applied(live)
-    if applied is not None:
-        return applied.template if applied.inputs == inputs else rendered
-    return rendered if is_edited else _adopt(rendered, live)
+def _find_kept(wanted: Manifest, live: Mapping[str, Any] | None, inputs: str) -> Manifest | None:
+    """The template on record, where people decided nothing since; the wanted one if they did.
 
-
-def _adopt(rendered: Manifest, live: Mapping[str, Any]) -> Manifest:
-    """The template for a Deployment that an operator before this record wrote.
-
-    What it wrote is not known any more, so that all that is there counts as written by it.
+    None: there is no record.
     """
-    annotations = live["metadata"].get("annotations") or {}
-    if conventions.ANNOTATION_APPLIED_HASH not in annotations:
-        return rendered
+    applied = read_applied(live) if live is not None else None
+    if applied is None:
+        return None
+    template: Manifest = wanted["spec"]["template"]
+    return applied.template if applied.inputs == inputs else template
+
+
+def _adopt(
+    wanted: Sequence[Manifest], live: Mapping[str, Any] | None, gateway: Gateway
+) -> Manifest | None:
+    """The template of a Deployment that an operator before these records wrote.
+
+    ``wanted`` is what this one would write, without a record and with it. Where the stamp says
+    that it is the same there is nothing to adopt. Otherwise what the former operator wrote
+    is not known any more, so that all that is there counts as written by it.
+    """
+    stamped = read_hash(live) if live is not None else None
+    if live is None or stamped is None:
+        return None
+    if stamped in {read_hash(stamp(it, gateway)) for it in wanted}:
+        return None
     current = live["spec"]["template"]
-    if not any(find_misses(_as_object(rendered), _as_object(current))):
-        return rendered
     metadata = {
         key: value for key, value in current["metadata"].items() if key != "creationTimestamp"
     }
@@ -148,18 +157,18 @@ def _adopt(rendered: Manifest, live: Mapping[str, Any]) -> Manifest:
     return adopted
 
 
-def _as_object(template: Mapping[str, Any]) -> Manifest:
-    return {"spec": {"template": template}}
-
-
-def _mark_applied(inputs: str, template: Manifest) -> str:
+def _with_template(
+    child: Manifest, template: Manifest, inputs: str, marks: Mapping[str, str]
+) -> Manifest:
+    """The child with this template, and what has to be remembered about it."""
     record = {"inputs": inputs, "digest": build_digest([inputs, template]), "template": template}
-    return json.dumps(record, separators=(",", ":"))
-
-
-def _with_template(child: Manifest, template: Manifest, marks: Mapping[str, str]) -> Manifest:
+    text = json.dumps(record, separators=(",", ":"))
     metadata = child["metadata"]
-    annotations = {**(metadata.get("annotations") or {}), **marks}
+    annotations = {
+        **(metadata.get("annotations") or {}),
+        **marks,
+        conventions.ANNOTATION_APPLIED_TEMPLATE: text,
+    }
     return {
         **child,
         "metadata": {**metadata, "annotations": annotations},
