@@ -135,6 +135,7 @@ class Harness:
         self.api.version += 1
         metadata = live["metadata"] | {"resourceVersion": str(self.api.version)}
         self.cache.remove(resource, live | {"metadata": metadata})
+
     def edit_runtime(self, *, status: dict[str, Any] | None = None, **spec: Any) -> None:
         """Have the runtime say something else."""
         runtime = self.cache.get(kinds.RUNTIME, ObjectKey("", "default"))
