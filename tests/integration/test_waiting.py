@@ -112,5 +112,9 @@ def test_what_nobody_has_looked_at_is_in_progress(
     finally:
         operator.start()
     assert wait(kubectl, place, "30s").returncode == 0
-    runtime = place.cluster.must_get("InferenceRuntime", "", "default")
-    wait_for(lambda: kstatus(runtime) is KStatus.CURRENT, "the runtime to be judged, too")
+    wait_for(
+        lambda: (
+            kstatus(place.cluster.must_get("InferenceRuntime", "", "default")) is KStatus.CURRENT
+        ),
+        "the runtime to be judged, too",
+    )
