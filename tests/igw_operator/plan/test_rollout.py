@@ -93,6 +93,23 @@ def test_a_selector_wave_moves_gateways_with_its_labels_first() -> None:
     assert len(fleet.moved("b")) == 6
 
 
+def test_who_was_admitted_stays_admitted() -> None:
+    """A later wave by labels does not forget the share before it: its gateways still count."""
+    canary = {"selector": {"matchLabels": {"tier": "canary"}}}
+    fleet = a_fleet(10, waves=[{"percent": 20}, canary], soak="60s")
+    last = max(fleet.gateways, key=lambda name: rank(f"uid-demo-{name}"))
+    fleet.gateways[last].manifest["metadata"]["labels"] = {"tier": "canary"}
+    fleet.image = "b"
+    fleet.run(1)
+    first, _ = fleet.moved("b")
+    fleet.run(2, seconds=61)
+    assert fleet.status["rollout"]["wave"] == 2
+    fleet.gateways[first].is_broken = True
+    fleet.run(3, seconds=61)
+    assert f"demo/{first}" in fleet.condition("RolloutHeld")["message"]
+    assert len(fleet.moved("b")) == 3
+
+
 def test_no_waves_mean_everybody_at_once() -> None:
     """As before there were any."""
     fleet = a_fleet(5, waves=[])
