@@ -198,7 +198,9 @@ def test_without_keda_an_hpa_takes_over(rig: Rig, place: Place) -> None:
     with watching_replicas(place.cluster, place.namespace) as seen:
         rig.cluster.request("DELETE", SCALED_OBJECTS)
         wait_for(lambda: not serves_keda(rig.cluster), "the API to go", timeout_seconds=60)
-        wait_for(lambda: autoscalers(place) == ["photos"], "an HPA", timeout_seconds=60)
+        # KEDA's own HPA goes only when the garbage collector has learned that its owner's API is
+        # gone: it asks every 30 s, and its first tries fail.
+        wait_for(lambda: autoscalers(place) == ["photos"], "an HPA", timeout_seconds=150)
         wait_for(
             lambda: (
                 "does not serve scaledobjects" in place.condition("ScalingReady")["message"]
