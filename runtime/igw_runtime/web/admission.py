@@ -82,6 +82,12 @@ class Admission:
         """Return how many images there is room for when nobody else is here."""
         return self._settings.max_queue + self._read_load().workers
 
+    @property
+    def fair_share(self) -> int:
+        """Return how many bytes each request may have if all places are taken."""
+        settings = self._settings
+        return max(1, min(settings.max_body_bytes, settings.max_queue_bytes // self.capacity))
+
     def admit(self, content_length: int | None, deadline: Deadline, now: float) -> Ticket:
         """Return a ticket, or raise the first reason not to."""
         self._lifecycle.check_accepting()

@@ -58,9 +58,7 @@ class KServeV1:
         with ticket:
             payloads = await self._read(scope, receive, ticket)
             rows = await self._desk.classify(payloads, keep, deadline, receive)
-        body = await asyncio.to_thread(
-            lambda: encode_json({"predictions": [describe_prediction(row) for row in rows]})
-        )
+        body = encode_json({"predictions": [describe_prediction(row) for row in rows]})
         await send_compressed(scope, send, body)
 
     def _check_name(self, scope: Scope) -> None:

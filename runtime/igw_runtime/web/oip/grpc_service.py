@@ -33,7 +33,7 @@ from igw_runtime.web.oip import open_inference_pb2 as pb
 from igw_runtime.web.oip.inference import InferRequest, build_metadata
 from igw_runtime.web.oip.rest import EXTENSIONS, SERVER_NAME, OpenInference
 from igw_runtime.web.recording import Arrival
-from igw_runtime.web.submission import keep
+from igw_runtime.web.submission import COPY_EFFORT, keep, off_loop
 
 # By the statuses that `errors` has; what they have in common with HTTP's meaning is kept.
 CODES: Final[Mapping[int, grpc.StatusCode]] = {
@@ -111,7 +111,10 @@ class GrpcService:
         remaining = context.time_remaining()
         if remaining is not None:
             deadline = deadline.earlier(self._desk.clock() + remaining)
-        ticket = self._desk.admission.admit(None, deadline, self._desk.clock())
+        admission = self._desk.admission
+        # gRPC tells a message's size only with the message. A burst would be refused if each one
+        # counted as the largest.
+        ticket = admission.admit(admission.fair_share, deadline, self._desk.clock())
         with ticket:
             request = await self._read(requests)
             ticket.hold(len(request.payloads), request.size_bytes)
@@ -138,7 +141,8 @@ class GrpcService:
             )
             raise BodyTooLargeError(message)
         self._services.metrics.stage_seconds.labels("read").observe(self._desk.clock() - started)
-        return await asyncio.to_thread(self._parse, body, self._desk.admission.capacity)
+        most = self._desk.admission.capacity
+        return await off_loop(lambda: self._parse(body, most), len(body) // COPY_EFFORT)
 
     def _parse(self, body: bytes, most: int) -> InferRequest:
         message = messages.parse_message(pb.ModelInferRequest, body)

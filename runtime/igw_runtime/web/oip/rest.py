@@ -28,12 +28,13 @@ from igw_runtime.web.oip.framing import (
 )
 from igw_runtime.web.oip.inference import InferRequest, build_metadata
 from igw_runtime.web.oip.model_statistics import build_statistics
-from igw_runtime.web.submission import Desk, keep
+from igw_runtime.web.submission import COPY_EFFORT, Desk, keep, off_loop
 
 SERVER_NAME: Final = "igw-runtime"
 EXTENSIONS: Final = ("binary_tensor_data", "statistics")
 _MAX_QUESTION_BYTES: Final = 65_536
 _QUESTION_SECONDS: Final = 5.0
+_JSON_NUMBER_BYTES: Final = 22
 
 
 class OpenInference:
@@ -139,9 +140,13 @@ class OpenInference:
         payload = await self._desk.read_payload(scope, receive)
         limit = self._desk.settings.max_body_bytes
         most = self._desk.admission.capacity
+        size, packed = len(payload.body), payload.content_encoding not in {"", "identity"}
         # A tensor of one image is megabytes of JSON: parsing it here would stall every probe.
-        request = await asyncio.to_thread(
-            lambda: parse_message(expand(payload, limit), header_length, model, most)
+        effort = (limit if packed else size // COPY_EFFORT) + (
+            size if header_length is None else min(size, header_length)
+        )
+        request = await off_loop(
+            lambda: parse_message(expand(payload, limit), header_length, model, most), effort
         )
         ticket.hold(len(request.payloads), request.size_bytes)
         return request
@@ -154,7 +159,10 @@ async def _answer(
     rows: list[Classification],
     model: ServedModel,
 ) -> None:
-    body, header_length = await asyncio.to_thread(encode_answer, request, rows, model)
+    spelled = 0 if all(output.binary for output in request.outputs) else len(rows) * model.classes
+    body, header_length = await off_loop(
+        lambda: encode_answer(request, rows, model), spelled * _JSON_NUMBER_BYTES
+    )
     if header_length is None:
         await send_compressed(scope, send, body)
         return

@@ -425,6 +425,17 @@ async def test_stopping_waits_for_calls_in_flight() -> None:
         await stopping
 
 
+async def test_messages_on_their_way_do_not_take_each_others_room(door: Door) -> None:
+    """Their sizes are not known yet; as many as there are places may be under way."""
+    calls = [door.stream() for _ in range(60)]
+    await until(lambda: door.bench.admission.in_system == 60)
+    for call in calls:
+        await call.write(pictures(RED).SerializeToString())
+        await call.done_writing()
+
+    assert {await call.code() for call in calls} == {grpc.StatusCode.OK}
+
+
 async def test_slow_message_times_out() -> None:
     """A client that stalls gives its place back."""
     async with a_door(body_timeout_seconds=0.05) as door:
