@@ -1,5 +1,7 @@
 """The gRPC listener: opened beside the HTTP one, in the same event loop, and stopped with it."""
 
+from typing import Final
+
 import grpc
 import grpc.aio
 
@@ -8,20 +10,28 @@ from igw_runtime.settings import ServingSettings
 from igw_runtime.web.oip.grpc_service import GrpcService
 
 # Names and shapes beside the tensors. Above this, gRPC itself refuses; below, we do and count it.
-_ENVELOPE_BYTES = 65_536
+_ENVELOPE_BYTES: Final = 65_536
+# Of drainSeconds; gRPC varies it by a tenth. All connections that were there when a pod began to
+# drain are retired well before its listener closes.
+_CONNECTION_AGE: Final = 0.5
 
 
 class GrpcServer:
     """A server of the one service."""
 
     def __init__(self, service: GrpcService, settings: ServingSettings) -> None:
-        self._server = grpc.aio.server(
-            options=[
-                # Also the limit of what a compressed message unpacks to.
-                ("grpc.max_receive_message_length", settings.max_body_bytes + _ENVELOPE_BYTES),
-                ("grpc.so_reuseport", 0),  # a taken port is a mistake to tell, not to share
-            ]
-        )
+        options = [
+            # Also the limit of what a compressed message unpacks to.
+            ("grpc.max_receive_message_length", settings.max_body_bytes + _ENVELOPE_BYTES),
+            ("grpc.so_reuseport", 0),  # a taken port is a mistake to tell, not to share
+        ]
+        age_ms = int(settings.drain_seconds * _CONNECTION_AGE * 1000)
+        if age_ms:
+            # A server that stops cancels what arrives before its GOAWAY is read, and there is no
+            # other way to send one earlier. A connection of age gets its GOAWAY while everything
+            # that is still sent on it is served, so a client loses nothing and goes elsewhere.
+            options.append(("grpc.max_connection_age_ms", age_ms))
+        self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((service.build_handler(),))
 
     async def start(self, host: str, port: int) -> int:
@@ -35,5 +45,5 @@ class GrpcServer:
         return bound
 
     async def stop(self, grace_seconds: float) -> None:
-        """Send clients elsewhere (GOAWAY), and wait for the calls that are in flight."""
+        """Close the listener, and wait for the calls that are in flight."""
         await self._server.stop(grace_seconds)
