@@ -49,6 +49,7 @@ from igw_operator.world.connection import Connection, find_connection
 from igw_operator.world.freshness import Freshness
 from igw_operator.world.resync import Resync
 from igw_operator.world.warning_events import WarningEvents
+from igw_operator.world.watches import Watches
 
 _API_GONE: Final = "APINotFoundError"
 _ANEW_SECONDS: Final = 2.0
@@ -62,6 +63,8 @@ _LAG_SECONDS: Final = 0.5
 _MOST_LAG_SECONDS: Final = 10.0
 _MOST_QUEUE_SECONDS: Final = 600.0
 _RESYNC_MARGIN: Final = 3.0
+# Too short for people to notice; long enough for the echoes of one write, and for a burst of edits.
+_REST_SECONDS: Final = 0.2
 
 _log = structlog.get_logger(__name__)
 
@@ -100,7 +103,9 @@ class Operator:
         self._clock = clock
         self._lag_seconds = 0.0
         self.cache = Cache()
-        self.queue: WorkQueue[ObjectKey] = WorkQueue(clock=clock, random=random)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue(
+            clock=clock, random=random, rest_seconds=_REST_SECONDS
+        )
         self.intake = Intake(cache=self.cache, queue=self.queue)
         self.capabilities = CapabilityWatch(
             api=api,
@@ -117,6 +122,14 @@ class Operator:
             on_found=lambda resource, gateways: self.intake.found(
                 resource, gateways, spread=settings.resync_seconds / 2
             ),
+        )
+        self.watches = Watches(
+            api=api,
+            resync=self.resync,
+            serves=self.capabilities.serves,
+            on_event=self._take,
+            clock=clock,
+            random=random,
         )
         self.recorder = EventRecorder(
             api=api, metrics=metrics, instance=_identify(settings), now=now, clock=clock
@@ -176,6 +189,7 @@ class Operator:
             parts = {
                 "workers": self.workers.run,
                 "resync": self.resync.run,
+                "watches": self.watches.run,
                 "capabilities": self.capabilities.run,
                 "events": self.recorder.run,
                 "lag": self._measure_lag,

@@ -1,6 +1,7 @@
 """Turns what a watch or a LIST tells into cache entries and keys to reconcile.
 
-Called by ``handlers`` for each event and by ``world.resync`` for what it found. It decides
+Called by ``handlers`` and ``world.watches`` for each event and by ``world.resync`` for what it
+found. It decides
 nothing else: whether anything has to be done is for the reconcile to see.
 """
 
@@ -37,17 +38,14 @@ class Intake:
     ) -> None:
         """Take one event of a watch; ``event`` is None for an object of its initial list.
 
-        ``on_gap`` is told where the watch has listed again: it had a gap.
+        ``on_gap`` is told where kopf's watch of our own kinds has listed again: it had a gap.
         """
-        uid = manifest["metadata"].get("uid", "")
+        if resource in kinds.OWN:
+            self._notice_gap(resource, event, manifest, on_gap)
         if event == _DELETED:
-            self._seen[resource].discard(uid)
             before: Manifest | None = manifest
             is_news = self._cache.remove(resource, manifest)
         else:
-            if event is None and uid in self._seen[resource]:
-                on_gap(resource)
-            self._seen[resource].add(uid)
             before = self._before(resource, manifest)
             is_news = self._cache.put(resource, manifest)
         if is_news and (event == _DELETED or _matters(resource, before, manifest)):
@@ -77,6 +75,21 @@ class Intake:
         # Their rollouts follow what gateways report; a thousand reports make it one pass.
         for runtime in self._cache.keys(kinds.RUNTIME):
             self._queue.add_after(runtime, _SETTLE_SECONDS)
+
+    def _notice_gap(
+        self,
+        resource: Resource,
+        event: str | None,
+        manifest: Manifest,
+        on_gap: Callable[[Resource], None],
+    ) -> None:
+        uid, seen = manifest["metadata"].get("uid", ""), self._seen[resource]
+        if event == _DELETED:
+            seen.discard(uid)
+            return
+        if event is None and uid in seen:
+            on_gap(resource)
+        seen.add(uid)
 
     def _before(self, resource: Resource, manifest: Manifest) -> Manifest | None:
         # Only where the answer may keep us from a reconcile; unpacking costs.

@@ -2,7 +2,8 @@
 
 A key is queued once however often it is added; while it is being worked on, an addition is
 remembered and queues it again afterwards, so no key is ever worked on twice at once and no
-change is lost. Retries back off for each key and share one token bucket.
+change is lost. After its work a key rests for a moment: a burst of changes becomes a few
+passes. Retries back off for each key and share one token bucket.
 See https://pkg.go.dev/k8s.io/client-go/util/workqueue.
 """
 
@@ -47,6 +48,7 @@ class WorkQueue(Generic[KeyT]):
         clock: Callable[[], float],
         random: Callable[[], float],
         backoff: Backoff | None = None,
+        rest_seconds: float = 0.0,
     ) -> None:
         self._clock = clock
         self._random = random
@@ -54,6 +56,9 @@ class WorkQueue(Generic[KeyT]):
         self._ready: deque[KeyT] = deque()
         self._dirty: dict[KeyT, float] = {}  # queued, or to be queued when done: since when
         self._processing: set[KeyT] = set()
+        self._rest_seconds = rest_seconds
+        self._resting: set[KeyT] = set()
+        self._rests: deque[tuple[float, KeyT]] = deque()  # in order: all rests are equally long
         self._later: list[tuple[float, int, KeyT]] = []
         self._due: dict[KeyT, float] = {}
         self._order = count()
@@ -67,7 +72,7 @@ class WorkQueue(Generic[KeyT]):
         if key in self._dirty:
             return
         self._dirty[key] = self._clock()
-        if key not in self._processing:
+        if key not in self._processing and key not in self._resting:
             self._ready.append(key)
             self._wakeup.set()
 
@@ -115,7 +120,10 @@ class WorkQueue(Generic[KeyT]):
     def done(self, key: KeyT) -> None:
         """Say that the work on a key has ended; it is queued again if it was added meanwhile."""
         self._processing.discard(key)
-        if key in self._dirty:
+        if self._rest_seconds:
+            self._resting.add(key)
+            self._rests.append((self._clock() + self._rest_seconds, key))
+        elif key in self._dirty:
             self._ready.append(key)
             self._wakeup.set()
 
@@ -134,6 +142,11 @@ class WorkQueue(Generic[KeyT]):
 
     def _promote(self) -> None:
         now = self._clock()
+        while self._rests and self._rests[0][0] <= now:
+            _, key = self._rests.popleft()
+            self._resting.discard(key)
+            if key in self._dirty:
+                self._ready.append(key)
         while self._later and self._later[0][0] <= now:
             due, _, key = heapq.heappop(self._later)
             if self._due.get(key) == due:  # otherwise an earlier wish has replaced it
@@ -141,7 +154,8 @@ class WorkQueue(Generic[KeyT]):
                 self.add(key)
 
     async def _sleep(self) -> None:
-        pause = self._later[0][0] - self._clock() if self._later else None
+        due = [it[0][0] for it in (self._later, self._rests) if it]
+        pause = min(due) - self._clock() if due else None
         try:
             async with asyncio.timeout(pause):
                 await self._wakeup.wait()

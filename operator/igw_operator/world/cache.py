@@ -15,6 +15,7 @@ import marshal
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -110,37 +111,27 @@ class Cache:
         key = key_of(resource, manifest)
         return self._bury(key, version_of(manifest))
 
-    def replace(
-        self, resource: Resource, items: Iterable[Mapping[str, Any]], list_version: int
-    ) -> Discrepancies:
-        """Make a kind what a LIST at that version showed."""
-        before = self._entries[resource.kind]
-        affected: set[ObjectKey] = set()
-        listed: set[CacheKey] = set()
-        appeared = changed = 0
-        for manifest in items:
-            key = key_of(resource, manifest)
-            listed.add(key)
-            was_known = key in before
-            if self.put(resource, manifest):
-                appeared += not was_known
-                changed += was_known
-                affected |= self._concerns(key, before[key])
+    def replacement(self, resource: Resource) -> Replacement:
+        """Begin to make a kind what a LIST shows, page by page."""
+        return Replacement(self, resource)
+
+    def bury_unlisted(
+        self, resource: Resource, listed: AbstractSet[CacheKey], list_version: int
+    ) -> tuple[int, set[ObjectKey]]:
+        """Forget what a LIST did not show; return how many, and the gateways that they concern."""
         # What is absent but newer than the list came after it.
-        vanished = [
-            key
-            for key, entry in before.items()
+        vanished = {
+            key: self._concerns(key, entry)
+            for key, entry in self._entries[resource.kind].items()
             if key not in listed and entry.version <= list_version
-        ]
+        }
         for key in vanished:
-            affected |= self._concerns(key, before[key])
             self._bury(key, list_version)
-        return Discrepancies(
-            appeared=appeared,
-            changed=changed,
-            vanished=len(vanished),
-            affected=frozenset(affected),
-        )
+        return len(vanished), set().union(*vanished.values())
+
+    def concerned(self, key: CacheKey) -> frozenset[ObjectKey]:
+        """The gateways, as labels name them, that an object concerns."""
+        return self._concerns(key, self._entries[key.kind][key])
 
     def drop_kind(self, resource: Resource) -> None:
         """Forget every object of a kind whose API is gone."""
@@ -224,6 +215,39 @@ class Cache:
             siblings.discard(key)
             if not siblings:
                 del self._by_gateway[gateway]
+
+
+class Replacement:
+    """A LIST on its way into the cache: no more than one page of it is held at a time."""
+
+    def __init__(self, cache: Cache, resource: Resource) -> None:
+        self._cache = cache
+        self._resource = resource
+        self._before = frozenset(cache.keys(resource))
+        self._listed: set[CacheKey] = set()
+        self._affected: set[ObjectKey] = set()
+        self._appeared = self._changed = 0
+
+    def add(self, items: Iterable[Mapping[str, Any]]) -> None:
+        """Take one page."""
+        for manifest in items:
+            key = key_of(self._resource, manifest)
+            self._listed.add(key)
+            if self._cache.put(self._resource, manifest):
+                was_known = ObjectKey(key.namespace, key.name) in self._before
+                self._appeared += not was_known
+                self._changed += was_known
+                self._affected |= self._cache.concerned(key)
+
+    def finish(self, list_version: int) -> Discrepancies:
+        """Forget what no page showed, unless it came after the LIST."""
+        vanished, affected = self._cache.bury_unlisted(self._resource, self._listed, list_version)
+        return Discrepancies(
+            appeared=self._appeared,
+            changed=self._changed,
+            vanished=vanished,
+            affected=frozenset(self._affected | affected),
+        )
 
 
 def key_of(resource: Resource, manifest: Mapping[str, Any]) -> CacheKey:

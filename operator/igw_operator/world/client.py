@@ -8,7 +8,7 @@ kept-alive connection that turned out dead. Everything else is the work queue's 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -28,18 +28,23 @@ _LIST_SECONDS: Final = 60.0
 _CONNECTIONS: Final = 256
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
-_GONE: Final = 410
 _FAILED: Final = 400
 _MESSAGE_LENGTH: Final = 1024
-_LIST_ATTEMPTS: Final = 3
+_ERROR: Final = "ERROR"
+_WATCH_SECONDS: Final = 300
+# Bookmarks come every minute.
+_SILENCE_SECONDS: Final = 90.0
+# aiohttp refuses a line of more than twice that; an object of etcd has at most 1.5 MiB.
+_BUFFER_BYTES: Final = 2 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """A LIST: the objects, and the version of the collection that they show."""
+class Page:
+    """A part of a LIST: objects, and the version of the collection that all pages show."""
 
     items: list[Manifest]
     resource_version: int
+    is_last: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,23 +132,12 @@ class ApiClient:
                 self._count_error(method, error.status)
             raise
 
-    async def fetch_all(self, resource: Resource) -> Listing:
-        """Every object of a kind that concerns us, in pages.
+    async def fetch_pages(self, resource: Resource) -> AsyncIterator[Page]:
+        """Every object of a kind that concerns us, page by page.
 
         Raises:
-            ApiError: a page could not be had.
+            ApiError: a page could not be had; 410: the list has to be read anew.
         """
-        for _ in range(_LIST_ATTEMPTS):
-            try:
-                return await self._fetch_pages(resource)
-            except ApiError as error:
-                if error.status != _GONE:  # the continue token outlived its snapshot
-                    raise
-        message = f"the list of {resource.plural} changes faster than it can be read"
-        raise ApiError(message, status=_GONE, reason="Expired")
-
-    async def _fetch_pages(self, resource: Resource) -> Listing:
-        items: list[Manifest] = []
         version = 0
         query = {"limit": str(_PAGE)}
         if resource.selector:
@@ -154,12 +148,59 @@ class ApiClient:
             )
             # Items of a list do not repeat what the list says once.
             named = {"apiVersion": resource.api_version, "kind": resource.kind}
-            items += [named | item for item in page.get("items") or []]
             version = version or int(page["metadata"].get("resourceVersion") or 0)
             token = page["metadata"].get("continue")
+            items = [named | item for item in page.get("items") or []]
+            yield Page(items=items, resource_version=version, is_last=not token)
             if not token:
-                return Listing(items=items, resource_version=version)
+                return
             query["continue"] = token
+
+    async def watch(self, resource: Resource, version: int) -> AsyncIterator[dict[str, Any]]:
+        """Each event of a kind after a version, until the server ends the watch.
+
+        Bookmarks are among them: events with nothing but the version that was reached.
+
+        Raises:
+            ApiError: the server refused, sent an ERROR event, or nothing at all for too long.
+        """
+        query = {
+            "watch": "true",
+            "resourceVersion": str(version),
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        if resource.selector:
+            query["labelSelector"] = resource.selector
+        call = _Call(
+            method="GET",
+            path=resource.path(),
+            query=query,
+            data=None,
+            content_type=_JSON,
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS
+            ),
+        )
+        try:
+            async with await self._open(call) as response:
+                async for line in response.content:
+                    yield _parse_event(call, line)
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError) as error:
+            message = f"watch of {resource.plural}: {type(error).__name__} {error}".strip()
+            raise ApiError(message, status=0, reason=type(error).__name__) from error
+
+    async def _open(self, call: _Call) -> aiohttp.ClientResponse:
+        """Begin a watch, with a new token where the old one is refused."""
+        for fresh in (False, True):
+            response = await self._start(call, fresh=fresh)
+            if response.status < _FAILED:
+                return response
+            async with response:
+                text = await response.read()
+            if response.status != _UNAUTHORIZED:
+                break
+        raise _parse_failure(call, response.status, response.headers, text)
 
     async def _send_twice(self, call: _Call) -> Manifest:
         """Once more where the first attempt cannot have had any effect."""
@@ -176,6 +217,13 @@ class ApiClient:
         return await self._send(call, fresh=True)
 
     async def _send(self, call: _Call, *, fresh: bool) -> Manifest:
+        async with await self._start(call, fresh=fresh) as response:
+            text = await response.read()
+            if response.status >= _FAILED:
+                raise _parse_failure(call, response.status, response.headers, text)
+            return dict(json.loads(text)) if text else {}
+
+    async def _start(self, call: _Call, *, fresh: bool) -> aiohttp.ClientResponse:
         if self._session is None:
             message = "the client is used before it was entered"
             raise RuntimeError(message)
@@ -184,18 +232,28 @@ class ApiClient:
             headers["Content-Type"] = call.content_type
         if token := await self._connection.token(fresh=fresh):
             headers["Authorization"] = f"Bearer {token}"
-        async with self._session.request(
+        return await self._session.request(
             call.method,
             self._connection.endpoint.server + call.path,
             params=call.query,
             data=call.data,
             headers=headers,
             timeout=call.timeout,
-        ) as response:
-            text = await response.read()
-            if response.status >= _FAILED:
-                raise _parse_failure(call, response.status, response.headers, text)
-            return dict(json.loads(text)) if text else {}
+            read_bufsize=_BUFFER_BYTES,
+        )
+
+
+def _parse_event(call: _Call, line: bytes) -> dict[str, Any]:
+    """One line of a watch; an ERROR event is a failure as any other."""
+    event: dict[str, Any] = json.loads(line)
+    if event["type"] != _ERROR:
+        return event
+    status = event["object"]
+    raise ApiError(
+        str(status.get("message") or f"an ERROR event of {call.path}")[:_MESSAGE_LENGTH],
+        status=int(status.get("code") or 0),
+        reason=str(status.get("reason") or ""),
+    )
 
 
 def _parse_failure(call: _Call, status: int, headers: Mapping[str, str], text: bytes) -> ApiError:

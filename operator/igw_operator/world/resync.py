@@ -1,7 +1,7 @@
 """LISTs each kind anew and makes the cache equal to it: at start, now and then, after a gap.
 
-kopf's watches list again after a gap, but never say what vanished in it, so this is the
-only way to learn of a missed deletion. What a later LIST finds that no watch had told is
+A watch that lists again after a gap never says what vanished in it, so this is the only way
+to learn of a missed deletion. What a later LIST finds that no watch had told is
 counted: the number should stay at zero.
 """
 
@@ -26,6 +26,8 @@ _GRACE_SECONDS: Final = 2.0
 _RETRY_SECONDS: Final = 5.0
 _NOT_SERVED: Final = 404
 _FORBIDDEN: Final = 403
+_GONE: Final = 410
+_ATTEMPTS: Final = 3
 
 _log = structlog.get_logger(__name__)
 
@@ -52,6 +54,7 @@ class Resync:
         self._random = random
         self._on_found = on_found
         self._done_at: dict[Resource, float] = {}
+        self._versions: dict[Resource, int] = {}
         self._hints = {resource: asyncio.Event() for resource in kinds.WATCHED}
 
     async def prime(self) -> None:
@@ -108,19 +111,45 @@ class Resync:
                 continue
             self._report(resource, found)
 
+    async def relist(self, resource: Resource) -> int:
+        """List a kind whose watch has lost its place; return the version, 0 without an API.
+
+        Raises:
+            ApiError: a page could not be had.
+        """
+        self._report(resource, await self._list(resource))
+        return self.listed_version(resource)
+
+    def listed_version(self, resource: Resource) -> int:
+        """The version of a kind's last LIST; 0: there was none."""
+        return self._versions.get(resource, 0)
+
     async def _list(self, resource: Resource, grace_seconds: float = 0.0) -> Discrepancies:
-        try:
-            listing = await self._api.fetch_all(resource)
-        except ApiError as error:
-            if not (resource.optional and error.status == _NOT_SERVED):
-                raise
-            self._cache.drop_kind(resource)
-            self._done_at[resource] = self._clock()
-            return Discrepancies()
-        # What is on its way through the watch right now is no discrepancy.
-        await asyncio.sleep(grace_seconds)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._replace(resource, grace_seconds)
+            except ApiError as error:
+                if error.status == _NOT_SERVED and resource.optional:
+                    self._cache.drop_kind(resource)
+                    self._versions.pop(resource, None)
+                    self._done_at[resource] = self._clock()
+                    return Discrepancies()
+                if error.status != _GONE:  # the continue token outlived its snapshot
+                    raise
+        message = f"the list of {resource.plural} changes faster than it can be read"
+        raise ApiError(message, status=_GONE, reason="Expired")
+
+    async def _replace(self, resource: Resource, grace_seconds: float) -> Discrepancies:
+        replacement = self._cache.replacement(resource)
+        version = 0
+        async for page in self._api.fetch_pages(resource):
+            # What is on its way through the watch right now is no discrepancy.
+            await asyncio.sleep(grace_seconds)
+            replacement.add(page.items)
+            version = page.resource_version
         self._done_at[resource] = self._clock()
-        return self._cache.replace(resource, listing.items, listing.resource_version)
+        self._versions[resource] = version
+        return replacement.finish(version)
 
     def _report(self, resource: Resource, found: Discrepancies) -> None:
         counts = {

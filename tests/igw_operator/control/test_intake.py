@@ -131,9 +131,9 @@ async def test_a_changed_runtime_concerns_its_gateways(harness: Harness) -> None
 
 async def test_a_watch_that_lists_again_asks_for_a_resync(harness: Harness) -> None:
     """The second initial event of one object means a gap; the first does not."""
-    harness.take(kinds.SERVICE, "photos", None)
+    harness.take(kinds.GATEWAY, "other", None)
     assert harness.gaps == []
-    harness.take(kinds.SERVICE, "photos", "MODIFIED")
+    harness.take(kinds.GATEWAY, "other", "MODIFIED")
     assert harness.gaps == []
-    harness.take(kinds.SERVICE, "photos", None)
-    assert harness.gaps == [kinds.SERVICE]
+    harness.take(kinds.GATEWAY, "other", None)
+    assert harness.gaps == [kinds.GATEWAY]

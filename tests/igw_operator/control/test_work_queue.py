@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import pytest
 
@@ -42,6 +43,44 @@ async def test_a_key_added_while_worked_on_comes_back_when_done(queue: WorkQueue
     assert await take(queue) is None
     queue.done("a")
     assert await take(queue) == "a"
+
+
+async def test_a_key_rests_after_its_work(clock: FakeClock) -> None:
+    """A hundred changes within the rest become one pass after it; other keys do not wait."""
+    queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.0, rest_seconds=0.2)
+    queue.add("a")
+    assert await take(queue) == "a"
+    queue.add("a")
+    queue.done("a")
+    for _ in range(100):
+        queue.add("a")
+    queue.add("b")
+    assert [await take(queue), await take(queue)] == ["b", None]
+    clock.seconds += 0.2
+    assert [await take(queue), await take(queue)] == ["a", None]
+
+
+async def test_a_rested_key_is_worked_on_at_once(clock: FakeClock) -> None:
+    """The rest delays what comes too soon, and nothing else."""
+    queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.0, rest_seconds=0.2)
+    queue.add("a")
+    await take(queue)
+    queue.done("a")
+    clock.seconds += 0.2
+    assert await take(queue) is None
+    queue.add("a")
+    assert await take(queue) == "a"
+
+
+async def test_a_worker_wakes_when_a_rest_is_over() -> None:
+    """By the real clock: nobody else would tell it."""
+    queue: WorkQueue[str] = WorkQueue(clock=time.monotonic, random=lambda: 0.0, rest_seconds=0.01)
+    queue.add("a")
+    await queue.get()
+    queue.done("a")
+    queue.add("a")
+    async with asyncio.timeout(1):
+        assert await queue.get() == "a"
 
 
 async def test_keys_come_in_the_order_in_which_they_were_added(queue: WorkQueue[str]) -> None:

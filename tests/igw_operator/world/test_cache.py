@@ -3,7 +3,7 @@ from typing import Any
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import ObjectKey
 from igw_operator.kinds import Resource
-from igw_operator.world.cache import Cache
+from igw_operator.world.cache import Cache, Discrepancies
 
 
 def an_object(
@@ -37,9 +37,9 @@ def test_a_gateway_of_gateway_api_concerns_who_is_routed_through_it() -> None:
     public = an_object(kinds.PARENT_GATEWAY, "public", 4)
     assert cache.gateways_of(kinds.PARENT_GATEWAY, public) == [ObjectKey("demo", "a")]
 
-    found = cache.replace(kinds.PARENT_GATEWAY, [public], 4)
+    found = _list(cache, kinds.PARENT_GATEWAY, [public], 4)
     assert cache.gateways_named(found.affected) == [ObjectKey("demo", "a")]
-    gone = cache.replace(kinds.PARENT_GATEWAY, [], 5)
+    gone = _list(cache, kinds.PARENT_GATEWAY, [], 5)
     assert cache.gateways_named(gone.affected) == [ObjectKey("demo", "a")]
 
     cache.remove(kinds.GATEWAY, a_routed_gateway("a", 6))
@@ -100,7 +100,7 @@ def test_a_list_replaces_a_kind_and_tells_what_no_watch_had_told() -> None:
         an_object(kinds.SERVICE, "changed", 8, gateway="changed"),
         an_object(kinds.SERVICE, "new", 9, gateway="new"),
     ]
-    found = cache.replace(kinds.SERVICE, listed, list_version=40)
+    found = _list(cache, kinds.SERVICE, listed, 40)
     assert (found.appeared, found.changed, found.vanished) == (1, 1, 1)
     assert {key.name for key in found.affected} == {"changed", "new", "gone"}
     assert {key.name for key in cache.keys(kinds.SERVICE)} == {"same", "changed", "new", "newer"}
@@ -178,3 +178,13 @@ def test_objects_unlike_the_first_of_their_kind_come_back_whole() -> None:
     for manifest in kept:
         cache.put(kinds.SERVICE, manifest)
     assert cache.all(kinds.SERVICE) == kept
+
+
+def _list(
+    cache: Cache, resource: Resource, items: list[dict[str, Any]], version: int
+) -> Discrepancies:
+    """Have a LIST replace a kind, in pages of two."""
+    replacement = cache.replacement(resource)
+    for start in range(0, len(items), 2):
+        replacement.add(items[start : start + 2])
+    return replacement.finish(version)
