@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix bench-operator generate lock golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ conformance: $(VENV)/.ready $(CACHE)/venv-reference/.ready ## Inference protocol
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
 	pytest -q -m matrix tests/matrix
+
+bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (25 minutes)
+	@$(PY) -m bench.operator $(ARGUMENTS)
 
 ##@ Change it
 generate: $(VENV)/.ready ## Write crds/, install.yaml, the API reference, protocol messages

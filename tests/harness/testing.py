@@ -18,7 +18,7 @@ from harness import provider as providers
 from harness.provider import LocalNode
 from harness.shell import ROOT, CommandError, say, step, stream
 
-_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,opentelemetry-operator,keda"
+_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,opentelemetry-operator,keda,kwok"
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 
 
@@ -38,7 +38,7 @@ def main() -> None:
 
 def _run(tier: str, provider: providers.Provider) -> None:
     tiers: dict[str, tuple[Callable[[providers.Provider], None], ...]] = {
-        "all": (_check_and_unit, _integration, _end_to_end, _nothing_left),
+        "all": (_check_and_unit, _integration, _scale, _end_to_end, _nothing_left),
         "integration": (_integration,),
         "e2e": (partial(_end_to_end, keep=True),),
     }
@@ -79,6 +79,11 @@ def _integration(provider: providers.Provider) -> None:
         )
     with step("Integration tests: real kube-apiserver, real model server"):
         stream([*_PYTEST, "-n", "2", "--dist", "loadgroup", "-m", "integration"])
+
+
+def _scale(_: providers.Provider) -> None:
+    with step("A thousand gateways on one operator"):
+        stream([*_PYTEST, "-m", "scale", "tests/matrix/test_scale.py"])
 
 
 def _end_to_end(provider: providers.Provider, *, keep: bool = False) -> None:

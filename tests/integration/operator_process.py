@@ -63,13 +63,26 @@ class OperatorProcess:
 
     def metric(self, name: str, **labels: str) -> float | None:
         """One sample of its own metrics."""
-        text = httpx.get(f"http://127.0.0.1:{self._metrics}/metrics", trust_env=False).text
         wanted = {f'{label}="{value}"' for label, value in labels.items()}
-        for line in text.splitlines():
-            series, _, value = line.rpartition(" ")
-            if series.partition("{")[0] == name and all(it in series for it in wanted):
-                return float(value)
+        for series, value in self.metrics(name).items():
+            if all(it in series for it in wanted):
+                return value
         return None
+
+    def metrics(self, name: str) -> dict[str, float]:
+        """Every sample of one of its own metrics, by series."""
+        url = f"http://127.0.0.1:{self._metrics}/metrics"
+        text = httpx.get(url, trust_env=False, timeout=30).text
+        samples = (line.rpartition(" ") for line in text.splitlines())
+        return {
+            series: float(value) for series, _, value in samples if series.partition("{")[0] == name
+        }
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
 
     def errors(self) -> list[str]:
         """Tracebacks and crashes in its log, but kopf's word about an API that was removed."""
