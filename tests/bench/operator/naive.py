@@ -90,4 +90,5 @@ def reconcile(body: kopf.Body, patch: kopf.Patch, **_: Any) -> None:
 
 
 if __name__ == "__main__":
+    runtime()  # and with it the client, before there are threads that each would make one
     kopf.run(clusterwide=True, standalone=True)

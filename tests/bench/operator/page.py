@@ -142,8 +142,8 @@ def _readiness_rows(found: Mapping[str, Any]) -> list[Row]:
         (
             f"(f) First gateway to all Ready, {found['gateways']} gateways",
             "≤ 4.6 s, and 10 s of minReadySeconds",
-            f"{ours['seconds']:.1f} s; {lags}",
-            f"{naive['seconds']:.1f} s",
+            f"{ours['seconds']:.1f} s, {ours['ready']} of {found['gateways']} Ready; {lags}",
+            f"{naive['seconds']:.1f} s, {naive['ready']} of {found['gateways']} Ready",
         ),
         (
             "(f) Writes a gateway",
