@@ -53,6 +53,7 @@ class CapabilityWatch:
         self._on_change = on_change
         self._hint = asyncio.Event()
         self._is_sure = False
+        self._answered: set[str] = set()
 
     def hint(self) -> None:
         """Ask again soon: a CRD has changed."""
@@ -81,8 +82,10 @@ class CapabilityWatch:
         """Ask the API server; say whether anything changed."""
         before = self.current
         learnt = await self._ask_kinds() | await self._ask_metrics()
-        self._is_sure = None not in learnt.values()
         certain = {field: value for field, value in learnt.items() if value is not None}
+        # Each was answered at some time: to ask for all anew would never end where some fail.
+        self._answered |= certain.keys()
+        self._is_sure = learnt.keys() <= self._answered
         self.current = replace(before, **certain)
         return self.current != before
 
