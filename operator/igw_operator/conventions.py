@@ -78,7 +78,8 @@ METRIC_QUEUE: Final = "inference_queue_size"
 # The Pods metrics that an adapter makes of them (manifests/prometheus-adapter).
 METRIC_REQUESTS_PER_SECOND: Final = "http_requests_per_second"
 METRIC_QUEUE_SIZE: Final = METRIC_QUEUE
-METRIC_DESIRED_REPLICAS: Final = "igw_operator_gateway_desired_replicas"
+METRIC_PREFIX: Final = "igw_operator_"
+METRIC_DESIRED_REPLICAS: Final = f"{METRIC_PREFIX}gateway_desired_replicas"
 
 # Scrape and rule intervals that the SLO rules' arithmetic depends on.
 SCRAPE_INTERVAL_SECONDS: Final = 15

@@ -102,7 +102,7 @@ class Operator:
         self._health = health
         self._clock = clock
         self._lag_seconds = 0.0
-        self.cache = Cache()
+        self.cache = Cache(metrics.set_foreign_fields)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(
             clock=clock, random=random, rest_seconds=_REST_SECONDS
         )
@@ -167,6 +167,7 @@ class Operator:
                 cache=self.cache,
                 statuses=statuses,
                 recorder=self.recorder,
+                metrics=metrics,
                 enqueue=self.queue.add,
                 template=template,
                 now=now,
@@ -296,30 +297,17 @@ class Operator:
             self._lag_seconds = max(lag, self._lag_seconds * 0.9, 0.0)
 
     def _export(self, metrics: Metrics, attempts: Attempts) -> None:
-        metrics.gauge("queue_depth", "Keys that wait for a worker.", self.queue.depth)
-        metrics.gauge("queue_busy", "Keys that are worked on.", self.queue.busy)
-        metrics.gauge("queue_slow", "Keys whose last reconcile was slow.", self.workers.slow)
-        metrics.gauge(
-            "held_children", "Children that wait to be written after a refusal.", attempts.held
-        )
-        metrics.gauge(
-            "contested_children",
-            "Children whose fields somebody else sets, too, again and again.",
-            attempts.contested,
-        )
-        metrics.gauge(
-            "active",
-            "1 while this process holds the lease and watches, 0 while it starts or stands by.",
-            lambda: float(self._health.role is Role.ACTIVE),
-        )
-        metrics.gauge(
-            "queue_oldest_seconds", "How long the oldest key waits.", self.queue.oldest_seconds
-        )
-        metrics.gauge("resync_age_seconds", "Age of the oldest LIST.", self.resync.oldest_seconds)
-        metrics.gauge("cached_objects", "Objects in the cache.", self.cache.count)
-        metrics.gauge(
-            "loop_lag_seconds", "Recent lag of the event loop.", lambda: self._lag_seconds
-        )
+        """Have what is known anyway read at each scrape."""
+        metrics.active.set_function(lambda: float(self._health.role is Role.ACTIVE))
+        metrics.queue_depth.set_function(self.queue.depth)
+        metrics.queue_oldest.set_function(self.queue.oldest_seconds)
+        metrics.queue_busy.set_function(self.queue.busy)
+        metrics.queue_slow.set_function(self.workers.slow)
+        metrics.held_children.set_function(attempts.held)
+        metrics.contested_children.set_function(attempts.contested)
+        metrics.resync_age.set_function(self.resync.oldest_seconds)
+        metrics.cached_objects.set_function(self.cache.count)
+        metrics.loop_lag.set_function(lambda: self._lag_seconds)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

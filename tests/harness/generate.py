@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from harness.metrics_page import metrics_page
 from harness.provider import choose
 from harness.reference import reference
 from harness.shell import ROOT, run, say
@@ -51,9 +52,10 @@ def main() -> None:
         path = ROOT / "crds" / name
         path.write_text(_NOTICE + as_yaml(manifest))
         say(f"wrote {path.relative_to(ROOT)}")
-    page = ROOT / "docs" / "api.md"
-    page.write_text(reference())
-    say(f"wrote {page.relative_to(ROOT)}")
+    for name, text in {"api.md": reference(), "metrics.md": metrics_page()}.items():
+        page = ROOT / "docs" / name
+        page.write_text(text)
+        say(f"wrote {page.relative_to(ROOT)}")
     install = ROOT / "manifests" / "install.yaml"
     built = run([choose().kubectl, "kustomize", "manifests/base"])
     install.write_text("# Generated from manifests/base by `make generate`. Do not edit.\n" + built)

@@ -142,11 +142,17 @@ class Cluster:
         return [named | item for item in answer["items"]]
 
     def patch(
-        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str = ""
+        self,
+        kind: str,
+        namespace: str,
+        name: str,
+        patch: Manifest,
+        subresource: str = "",
+        **query: Any,
     ) -> Manifest:
         """Merge-patch, as a user with `kubectl patch --type=merge` does."""
         path = _BY_KIND[kind].path(namespace, name, subresource)
-        return self.request("PATCH", path, patch, "application/merge-patch+json")
+        return self.request("PATCH", path, patch, "application/merge-patch+json", **query)
 
     def delete(self, kind: str, namespace: str, name: str, **query: Any) -> None:
         """Delete one object."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_any_drift_is_repaired_by_one_write(place: Place, kind: str, patch: dict
     assert len([it for it in writes if it.resource != "events" and not it.subresource]) == 1
 
 
-def test_fields_of_others_are_left(place: Place) -> None:
+def test_fields_of_others_are_left_and_counted(place: Place, operator: OperatorProcess) -> None:
     """A label, an annotation and `kubectl rollout restart` stay, and cause no write."""
     place.make()
     template = {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": "now"}}}
@@ -156,13 +157,18 @@ def test_fields_of_others_are_left(place: Place) -> None:
         "spec": {"template": template},
     }
     with place.recording() as writes:
-        place.cluster.patch("Deployment", place.namespace, "photos", patch)
+        place.cluster.patch("Deployment", place.namespace, "photos", patch, fieldManager="vision")
         time.sleep(2)
     deployment = place.must_get("Deployment")
     assert deployment["metadata"]["labels"]["team"] == "vision"
     restarted = deployment["spec"]["template"]["metadata"]["annotations"]
     assert restarted["kubectl.kubernetes.io/restartedAt"] == "now"
     assert [it for it in writes if it.resource == "deployments"] == []
+    whose = {"kind": "Deployment", "manager": "vision"}
+    assert operator.metric("igw_operator_foreign_fields", **whose) == 3
+    place.cluster.delete("Deployment", place.namespace, "photos")
+    gone = partial(operator.metric, "igw_operator_foreign_fields", **whose)
+    wait_for(lambda: gone() is None, "them to be forgotten with the object")
 
 
 def test_a_deleted_child_is_made_again(place: Place) -> None:

@@ -35,7 +35,7 @@ from igw_operator.errors import (
     RivalAutoscalerError,
 )
 from igw_operator.kinds import AUTOSCALER, OTEL_COLLECTOR, Resource, child_resource
-from igw_operator.metrics import Metrics
+from igw_operator.metrics import Metrics, Written
 from igw_operator.plan.diff import (
     Diff,
     Reason,
@@ -258,14 +258,14 @@ class Applier:
             body={"metadata": {**pin, "managedFields": managed_fields}},
             content_type=MERGE_PATCH,
         )
-        self._metrics.counted_write("patch", resource.kind, "ownership")
+        self._metrics.counted_write("patch", resource.kind, Written.OWNERSHIP)
         self._remember(resource, answer)
         return True
 
     async def _patch(
         self, resource: Resource, body: Manifest, difference: Diff, *, force: bool
     ) -> None:
-        metadata, reason = body["metadata"], str(difference.reason)
+        metadata, reason = body["metadata"], Written(str(difference.reason))
         query = {"fieldManager": conventions.FIELD_MANAGER, "fieldValidation": "Strict"}
         if force:
             query["force"] = "true"
@@ -282,7 +282,7 @@ class Applier:
             f"Applied {resource.kind}",
             namespace=metadata["namespace"],
             name=metadata["name"],
-            reason=reason,
+            reason=reason.value,
             paths=list(difference.paths)[:5],
         )
 

@@ -20,7 +20,7 @@ from igw_operator import conventions
 from igw_operator.act.api import MERGE_PATCH, Api
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
-from igw_operator.metrics import Metrics
+from igw_operator.metrics import Metrics, Written
 
 _PATH: Final = "/apis/events.k8s.io/v1/namespaces"
 _NOTE_LENGTH: Final = 1024
@@ -114,7 +114,7 @@ class EventRecorder:
                 body={"series": series},
                 content_type=MERGE_PATCH,
             )
-            self._metrics.counted_write("patch", "Event", "transition")
+            self._metrics.counted_write("patch", "Event", Written.TRANSITION)
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -127,7 +127,7 @@ class EventRecorder:
             if error.status == _EXISTS:
                 return False
             raise
-        self._metrics.counted_write("create", "Event", "transition")
+        self._metrics.counted_write("create", "Event", Written.TRANSITION)
         return True
 
     def _build(self, regarding: Mapping[str, Any], draft: Draft) -> _Event:

@@ -18,7 +18,7 @@ from igw_operator.act.handover import is_autoscaler
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
 from igw_operator.kinds import child_resource
-from igw_operator.metrics import Metrics
+from igw_operator.metrics import Metrics, Written
 from igw_operator.plan.otel_collector import list_claims
 
 _NOT_FOUND: Final = 404
@@ -124,7 +124,7 @@ class Pruner:
             self._remember(resource, answer)  # a finalizer keeps it for now
         else:
             self._forget(resource, child)
-        self._metrics.counted_write("delete", resource.kind, "prune")
+        self._metrics.counted_write("delete", resource.kind, Written.PRUNE)
         _log.info(
             f"Deleted {resource.kind}", namespace=metadata["namespace"], name=metadata["name"]
         )

@@ -16,7 +16,7 @@ from igw_operator.act.api import MERGE_PATCH, Api, Remember
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
 from igw_operator.kinds import Resource
-from igw_operator.metrics import Metrics
+from igw_operator.metrics import Metrics, Written
 
 _NOT_FOUND: Final = 404
 
@@ -67,6 +67,6 @@ class StatusWriter:
             if error.status == _NOT_FOUND:
                 return False
             raise
-        self._metrics.counted_write("patch", resource.kind, "status")
+        self._metrics.counted_write("patch", resource.kind, Written.STATUS)
         self._remember(resource, answer)
         return True

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from igw_operator import kinds
+from igw_operator import conventions, kinds
 from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.events import EventRecorder
@@ -363,7 +363,7 @@ def _is_available(deployment: Mapping[str, Any]) -> bool:
 
 def _desired_replicas(snapshot: Snapshot) -> int | None:
     """What the live Deployment is told to be, whoever told it."""
-    if snapshot.gateway is None:
-        return None
-    live = snapshot.children.get((kinds.DEPLOYMENT.kind, snapshot.gateway.child_name()))
+    # By the name alone: what serves goes on serving while the spec cannot be read.
+    name = conventions.child_name(snapshot.manifest["metadata"]["name"])
+    live = snapshot.children.get((kinds.DEPLOYMENT.kind, name))
     return None if live is None else int(live["spec"].get("replicas", 1))

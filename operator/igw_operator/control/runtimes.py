@@ -26,9 +26,12 @@ from igw_operator.api.objects import (
 )
 from igw_operator.control.outcome import Outcome
 from igw_operator.errors import SpecError
+from igw_operator.judge.conditions import ConditionType, conditions_by_type
 from igw_operator.judge.events import transitions
+from igw_operator.judge.finding import Truth
 from igw_operator.judge.member import judge_member
 from igw_operator.judge.runtime import find_steps, judge_runtime
+from igw_operator.metrics import Metrics
 from igw_operator.plan.revision import revision_of
 from igw_operator.plan.rollout import Member, State, Step, is_admitted, parse_state, step
 from igw_operator.world.cache import Cache
@@ -46,6 +49,7 @@ class RuntimeReconciler:
         cache: Cache,
         statuses: StatusWriter,
         recorder: EventRecorder,
+        metrics: Metrics,
         enqueue: Callable[[ObjectKey], None],
         template: str,
         now: Callable[[], datetime],
@@ -53,6 +57,7 @@ class RuntimeReconciler:
         self._cache = cache
         self._statuses = statuses
         self._recorder = recorder
+        self._metrics = metrics
         self._enqueue = enqueue
         self._template = template
         self._now = now
@@ -65,6 +70,7 @@ class RuntimeReconciler:
         """
         manifest = self._cache.get(kinds.RUNTIME, key)
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
+            self._metrics.set_rollout(key.name, is_held=None, waiting=None)
             return Outcome()
         is_default = is_default_runtime(manifest)
         census = self._cache.fleet.census(key.name, is_default=is_default)
@@ -85,6 +91,12 @@ class RuntimeReconciler:
         )
         if await self._statuses.write(kinds.RUNTIME, manifest, status):
             self._tell(manifest, old, status, before, found)
+        held = conditions_by_type(status).get(ConditionType.ROLLOUT_HELD) or {}
+        self._metrics.set_rollout(
+            key.name,
+            is_held=held.get("status") == Truth.TRUE,
+            waiting=None if found is None else len(census) - found.updated,
+        )
         if runtime is None or found is None:
             return Outcome()
         self._move(runtime, before, found.state, census)

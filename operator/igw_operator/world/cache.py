@@ -23,6 +23,7 @@ from igw_operator import conventions, kinds
 from igw_operator.api.objects import Manifest, ObjectKey
 from igw_operator.kinds import Resource
 from igw_operator.world.fleet import Fleet
+from igw_operator.world.foreign import ForeignFields, Shares, Tell, read_foreign_fields
 
 _TOMBSTONES: Final = 10_000
 
@@ -43,6 +44,7 @@ class _Entry:
     gateways: frozenset[ObjectKey]
     packed: bytes
     dictionary: bytes
+    foreign: Shares
 
     def unpack(self) -> Manifest:
         raw = zlib.decompressobj(zdict=self.dictionary).decompress(self.packed)
@@ -60,13 +62,17 @@ class Discrepancies:
 
 
 class Cache:
-    """Objects by kind, namespace and name, and by the gateway that they belong to."""
+    """Objects by kind, namespace and name, and by the gateway that they belong to.
 
-    def __init__(self) -> None:
+    ``tell_foreign`` is told how many fields of our children each other field manager sets.
+    """
+
+    def __init__(self, tell_foreign: Tell = lambda _kind, _manager, _count: None) -> None:
         self._entries: dict[str, dict[CacheKey, _Entry]] = defaultdict(dict)
         self._by_gateway: dict[ObjectKey, set[CacheKey]] = defaultdict(set)
         self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
         self.fleet = Fleet()
+        self._foreign = ForeignFields(tell_foreign)
         self._parents: dict[ObjectKey, frozenset[ObjectKey]] = {}
         self._tombstones: dict[CacheKey, int] = {}
         # Objects of a kind resemble each other: packed against the first one that was seen, a
@@ -82,6 +88,8 @@ class Cache:
             return False
         if known:
             self._unlink(key, known)
+        is_child = resource.kind in kinds.CHILD_BY_KIND
+        foreign = read_foreign_fields(manifest) if is_child else {}
         raw = _serialise(manifest)
         dictionary = self._dictionaries.setdefault(resource.kind, raw)
         packer = zlib.compressobj(level=1, zdict=dictionary)
@@ -92,6 +100,7 @@ class Cache:
             gateways=gateways_of(resource, manifest),
             packed=packed,
             dictionary=dictionary,
+            foreign=self._foreign.take(resource.kind, foreign),
         )
         self._entries[resource.kind][key] = entry
         for gateway in entry.gateways:
@@ -210,6 +219,7 @@ class Cache:
         return True
 
     def _unlink(self, key: CacheKey, entry: _Entry) -> None:
+        self._foreign.give_back(key.kind, entry.foreign)
         for gateway in entry.gateways:
             siblings = self._by_gateway[gateway]
             siblings.discard(key)

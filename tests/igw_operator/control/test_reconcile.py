@@ -441,6 +441,20 @@ async def test_a_bad_spec_is_reported_and_what_serves_stays(harness: Harness) ->
     assert "spec.runtimeRef.name" in harness.condition("Stalled")["message"]
 
 
+async def test_what_serves_is_still_counted_while_the_spec_cannot_be_read(
+    harness: Harness,
+) -> None:
+    """Or the alerts would take an outage for a gateway that is meant to be silent."""
+    await harness.reconcile(PHOTOS)
+    name = conventions.METRIC_DESIRED_REPLICAS
+    labels = {"namespace": "demo", "gateway": "photos"}
+    before = harness.metrics.registry.get_sample_value(name, labels)
+    harness.edit(replicas="many")
+    await harness.reconcile(PHOTOS)
+    assert harness.condition("Stalled")["reason"] == "InvalidSpec"
+    assert before == harness.metrics.registry.get_sample_value(name, labels) == 3
+
+
 async def test_a_bug_of_ours_is_not_reported_as_success(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

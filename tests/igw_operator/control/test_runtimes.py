@@ -38,6 +38,7 @@ class Harness:
             cache=self.cache,
             statuses=StatusWriter(api=self.api, remember=self.cache.put, metrics=self.metrics),
             recorder=self.recorder,
+            metrics=self.metrics,
             enqueue=self.enqueued.append,
             template="t1",
             now=self.clock.now,
@@ -196,3 +197,25 @@ async def test_steps_and_holds_are_told_as_events(harness: Harness) -> None:
     assert reasons == ["Accepted", "RolloutStarted", "WaveStarted", "GatewayFailing"]
     assert {it["metadata"]["namespace"] for it in events} == {"default"}
     assert {it["regarding"]["name"] for it in events} == {"default"}
+
+
+async def test_a_rollout_is_in_the_metrics(harness: Harness) -> None:
+    """Who waits, and whether it is held: an alert needs no look at the object."""
+
+    def read() -> tuple[float | None, float | None]:
+        value = harness.metrics.registry.get_sample_value
+        labels = {"runtime": "default"}
+        waiting = value("igw_operator_rollout_waiting_gateways", labels)
+        return value("igw_operator_rollout_held", labels), waiting
+
+    assert read() == (0, 0)
+    harness.put_runtime(image="other:1", rollout={"paused": True})
+    await harness.reconcile(DEFAULT)
+    assert read() == (1, 10)
+    harness.put_runtime(image="a b")
+    await harness.reconcile(DEFAULT)
+    assert read() == (0, None)
+    gone = harness.api.objects.pop(kinds.RUNTIME.path(name="default"))
+    harness.cache.remove(kinds.RUNTIME, gone)
+    await harness.reconcile(DEFAULT)
+    assert read() == (None, None)
