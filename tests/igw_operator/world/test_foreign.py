@@ -41,7 +41,9 @@ def labels(*names: str) -> dict[str, Any]:
 
 def test_fields_that_only_others_set_are_counted() -> None:
     """Not those that we set as well, and no status: its writers do what they are there for."""
-    port: dict[str, Any] = {"f:spec": {"f:ports": {'k:{"port":81}': {".": {}, "f:port": {}, "f:name": {}}}}}
+    port: dict[str, Any] = {
+        "f:spec": {"f:ports": {'k:{"port":81}': {".": {}, "f:port": {}, "f:name": {}}}}
+    }
     found = read_foreign_fields(
         a_service(
             1,
