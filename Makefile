@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix bench-operator generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix matrix-long bench-operator generate lock golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,7 +50,10 @@ conformance: $(VENV)/.ready $(CACHE)/venv-reference/.ready ## Inference protocol
 	  tests/igw_runtime/web/oip tests/igw_runtime/web/test_kserve_v1.py
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
-	pytest -q -m matrix tests/matrix
+	pytest -q -m matrix -n 2 --dist worksteal tests/matrix
+
+matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
+	pytest -q -m "matrix and long" -n 2 tests/matrix
 
 bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (25 minutes)
 	@$(PY) -m bench.operator $(ARGUMENTS)

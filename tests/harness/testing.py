@@ -79,6 +79,8 @@ def _integration(provider: providers.Provider) -> None:
         )
     with step("Integration tests: real kube-apiserver, real model server"):
         stream([*_PYTEST, "-n", "2", "--dist", "loadgroup", "-m", "integration"])
+    with step("The core of the fault matrix: crashes, stale views, refusals, odd specs"):
+        stream([*_PYTEST, "-n", "2", "-m", "matrix and core", "tests/matrix"])
 
 
 def _scale(_: providers.Provider) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -39,11 +39,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Every case needs time, and a row in the table."""
+    if "long" not in str(config.getoption("markexpr")):
+        # What takes a quarter of an hour is no part of any row that shorter runs write.
+        items[:] = [item for item in items if item.get_closest_marker("long") is None]
     for item in items:
         if _HERE not in item.path.parents:
             continue
         item.add_marker(pytest.mark.matrix)
-        item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
+        is_long = item.get_closest_marker("long") is not None
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS * (4 if is_long else 1)))
         case = item.get_closest_marker("case")
         if case is not None:
             config.stash[_TABLE].expect(case.args[0], item.nodeid)
@@ -53,7 +58,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _parts() -> None:
-    need_parts("etcd", "kubernetes", "prometheus-operator", "kwok")
+    need_parts("etcd", "kubernetes", "prometheus-operator", "gateway-api", "keda", "kwok")
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -69,31 +74,47 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Write the table."""
-    # `make test` runs the scale cases too, and is no reason to change a file.
-    is_whole = session.config.getoption("markexpr") != "scale"
-    if is_whole and not hasattr(session.config, "workerinput"):
-        session.config.stash[_TABLE].write()
+    """Write the table, or hand it in; part of the matrix is no reason to change a file."""
+    table = session.config.stash[_TABLE]
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["matrix"] = table.pack()
+    else:
+        table.write()
 
 
-@pytest.fixture(scope="module")
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A worker of xdist is done: know what it had collected."""
+    Table.current().unpack(getattr(node, "workeroutput", {}).get("matrix"))
+
+
+@pytest.fixture(scope="session")
 def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A stage without controllers: only the operator and the test write."""
     with a_rig(tmp_path_factory.mktemp("still"), controllers=False) as rig:
         yield rig
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     """A stage with all controllers: garbage collection, autoscalers, namespaces that end."""
     with a_rig(tmp_path_factory.mktemp("lively"), controllers=True) as rig:
         yield rig
 
 
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A stage where only who may set finalizers of an owner may block its deletion."""
+    flag = "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"
+    folder = tmp_path_factory.mktemp("strict")
+    with a_rig(folder, controllers=False, flags=[flag]) as rig:
+        yield rig
+
+
 @pytest.fixture(autouse=True)
 def _fit_operator(request: pytest.FixtureRequest) -> None:
     """A case begins with an operator that watches, whatever became of it in the last one."""
-    for stage in {"still", "lively"} & set(request.fixturenames):
+    for stage in {"still", "lively", "strict"} & set(request.fixturenames):
         rig: Rig = request.getfixturevalue(stage)
         if not rig.operator.is_healthy():
             rig.operator.kill()

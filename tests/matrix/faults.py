@@ -10,8 +10,9 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from random import Random
 from typing import Any
 
 from matrix.calls import Call, Matches
@@ -24,6 +25,7 @@ class Answer:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    bytes_per_second: float | None = None
 
 
 class Then(Enum):
@@ -173,6 +175,27 @@ def slow(seconds: float) -> Action:
     async def act(_: Exchange) -> Then:
         await asyncio.sleep(seconds)
         return Then.PASS
+
+    return act
+
+
+def drip(bytes_per_second: float) -> Action:
+    """The request is carried out at once; its answer comes byte by byte."""
+
+    async def act(exchange: Exchange) -> Answer:
+        return replace(await exchange.forward(), bytes_per_second=bytes_per_second)
+
+    return act
+
+
+def by_chance(share: float, *actions: Action, seed: int = 1) -> Action:
+    """One of the actions for a share of the requests; the seed makes it the same each time."""
+    random = Random(seed)  # noqa: S311 - no secret
+
+    async def act(exchange: Exchange) -> Answer | Then:
+        if random.random() >= share:
+            return Then.PASS
+        return await random.choice(actions)(exchange)
 
     return act
 

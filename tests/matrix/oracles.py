@@ -44,17 +44,24 @@ Ledger = Counter[tuple[str, str, str]]
 
 
 def end_state(place: Place, name: str = "photos") -> State:
-    """All children and all conditions of a gateway, masked."""
-    children = {
-        f"{kind} {child_name}": {k: v for k, v in child.items() if k not in _NOT_OURS}
-        for (kind, child_name), child in place.children().items()
+    """All children in a gateway's namespace and all its conditions, masked."""
+    return mask(place.gateway(name), place.children().values())
+
+
+def mask(gateway: Manifest, children: Iterable[Manifest]) -> State:
+    """What counts of a gateway and its children."""
+    kept = {
+        f"{child['kind']} {child['metadata']['name']}": {
+            name: value for name, value in child.items() if name not in _NOT_OURS
+        }
+        for child in children
     }
     conditions = {
         it["type"]: (it["status"], it["reason"])
-        for it in place.gateway(name).get("status", {}).get("conditions", [])
+        for it in gateway.get("status", {}).get("conditions", [])
     }
-    text = json.dumps({"children": _mask(children), "conditions": conditions}, sort_keys=True)
-    return dict(json.loads(text.replace(place.namespace, "NAMESPACE")))
+    text = json.dumps({"children": _mask(kept), "conditions": conditions}, sort_keys=True)
+    return dict(json.loads(text.replace(gateway["metadata"]["namespace"], "NAMESPACE")))
 
 
 def content(manifest: Manifest) -> Manifest:

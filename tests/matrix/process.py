@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +42,15 @@ class SupervisedOperator:
     """Starts, kills and asks one operator; restarts it while it is wanted."""
 
     def __init__(
-        self, plane: ControlPlane, proxy: FaultProxy, folder: Path, *, identity: str = "matrix"
+        self,
+        plane: ControlPlane,
+        proxy: FaultProxy,
+        folder: Path,
+        *,
+        identity: str = "matrix",
+        settings: Mapping[str, str] | None = None,
     ) -> None:
+        self._settings = SETTINGS | dict(settings or {})
         self._plane = plane
         self._proxy = proxy
         self.log = folder / f"{identity}.log"
@@ -145,7 +153,7 @@ class SupervisedOperator:
             "HOME": "/nonexistent",
             # The same for each of its lives: it need not wait for its own lease to expire.
             "IGW_IDENTITY": self._identity,
-            **SETTINGS,
+            **self._settings,
         }
         command = [sys.executable, "-m", "igw_operator", "run"]
         command += ["--kubeconfig", str(self.kubeconfig)]

@@ -175,6 +175,8 @@ class FaultProxy:
             _abort(request)
             return web.Response()
         headers = {"Content-Type": "application/json"} | verdict.headers
+        if verdict.bytes_per_second is not None:
+            return await _drip(request, verdict, headers)
         return web.Response(status=verdict.status, body=verdict.body, headers=headers)
 
     async def _forward(self, request: web.Request, body: bytes) -> Answer:
@@ -221,6 +223,21 @@ _KEPT: Final = ("Content-Type", "Retry-After")
 
 def _passed_headers(request: web.Request) -> dict[str, str]:
     return {name: it for name, it in request.headers.items() if name.lower() not in _NOT_PASSED}
+
+
+async def _drip(
+    request: web.Request, answer: Answer, headers: dict[str, str]
+) -> web.StreamResponse:
+    response = web.StreamResponse(status=answer.status, headers=headers)
+    await response.prepare(request)
+    try:
+        for byte in answer.body:
+            await response.write(bytes([byte]))
+            await asyncio.sleep(1 / (answer.bytes_per_second or 1))
+        await response.write_eof()
+    except ConnectionError:
+        _abort(request)  # nobody waits so long
+    return response
 
 
 def _abort(request: web.Request) -> None:

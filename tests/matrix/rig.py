@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,7 +56,7 @@ class PatientCluster(Cluster):
 
 
 class Rig:
-    """The stage of one module of cases."""
+    """The stage of many cases."""
 
     def __init__(
         self, plane: ControlPlane, cluster: Cluster, proxy: FaultProxy, folder: Path
@@ -67,10 +67,18 @@ class Rig:
         self.folder = folder
         self.operator = SupervisedOperator(plane, proxy, folder)
         self._numbers = itertools.count(1)
+        self._kept: dict[str, Place] = {}
+        self.references: dict[str, Reference] = {}
 
     def place(self) -> Place:
         """A fresh namespace; all names are equally long, so that masked states compare."""
         return Place(self.cluster, f"matrix-{next(self._numbers):04}")
+
+    def kept_place(self, name: str) -> Place:
+        """One namespace for all cases that ask for it by this name."""
+        if name not in self._kept:
+            self._kept[name] = self.place()
+        return self._kept[name]
 
     def settled(self, place: Place, name: str = "photos") -> None:
         """Wait, patiently, until the latest spec is judged and nothing is written any more."""
@@ -98,11 +106,15 @@ class Rig:
 
 
 @contextmanager
-def a_rig(folder: Path, *, controllers: bool, monitoring: bool = True) -> Iterator[Rig]:
-    """Start everything; end everything."""
+def a_rig(
+    folder: Path, *, controllers: bool, monitoring: bool = True, flags: Sequence[str] = ()
+) -> Iterator[Rig]:
+    """Start everything; end everything. ``flags`` are further ones of the API server."""
     with ExitStack() as stack:
         plane = stack.enter_context(
-            ControlPlane(folder / "plane", with_controller_manager=controllers)
+            ControlPlane(
+                folder / "plane", with_controller_manager=controllers, api_server_flags=flags
+            )
         )
         cluster = PatientCluster(plane)
         stack.callback(cluster.close)

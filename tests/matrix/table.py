@@ -6,13 +6,13 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import pytest
 
 _FILE: Final = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 _FAULTS: Final = {
-    1: "SIGKILL before each write of a gateway's first run; restart",
+    1: "SIGKILL before each write of a first run and of an edit; restart",
     2: "SIGKILL after the commit of each write, before its answer; restart",
     3: "The answer to each write is lost; the operator lives",
     4: "SIGTERM in the middle of a burst of gateways; restart",
@@ -24,24 +24,25 @@ _FAULTS: Final = {
     10: "One kind's watch lags behind the others",
     11: "After a restart, reads from the past and writes to the present",
     12: "Events of watches come several times",
-    13: "429 with Retry-After on every request",
-    14: "500 and 503 on a third of all requests",
+    13: "429 with Retry-After on every request, for two minutes",
+    14: "500 and 503 on 30 % of all requests",
     15: "The API server is gone for 30 s",
     16: "409 once on every write",
-    17: "403 on one kind, later allowed again",
-    18: "One child is refused for good (422)",
+    17: "403: one kind, and each verb of each rule in turn; later allowed again",
+    18: "One child is refused for good: 422, ResourceQuota, ValidatingAdmissionPolicy",
     19: "The token is rotated while it runs",
-    20: "Watches: ERROR 410 in a loop, ERROR 500, truncated JSON, silence",
-    21: "Two seconds of latency on every request",
+    20: "Watches: ERROR 410 in a loop, ERROR 500, truncated JSON, no bookmarks, silence",
+    21: "Two seconds of latency on every request; answers of one byte a second",
     22: "Drift of every leaf of every child",
-    23: "HPA on and off with live replicas",
+    23: "HPA on and off with live replicas; the real HPA controller",
     24: "An object of somebody else has a child's name",
     25: "The namespace ends in mid-reconcile",
     26: "Optional APIs absent, added, removed",
-    27: "Invalid and valid specs by turns",
-    28: "Two operators; a lease lost while frozen",
+    27: "Every field of the schema mutated and reverted; odd names and metadata",
+    28: "Two operators at work; a lease lost while frozen",
     29: "Thousands of gateways",
     30: "API server restart, etcd compaction, CRD upgrade",
+    31: "The API server is gone for 5 and for 15 minutes (`make matrix-long`)",
 }
 _ROW: Final = re.compile(r"^\| (\d+) \| .*$", re.MULTILINE)
 _HEADING: Final = """\
@@ -68,12 +69,13 @@ class _Row:
 
 
 class Table:
-    """Collects reports; there is one for each session."""
+    """Collects reports; there is one for each session, and with workers for each of them."""
 
     _current: ClassVar[Table]
 
     def __init__(self) -> None:
-        self._waiting: dict[int, set[str]] = defaultdict(set)
+        self._expected: dict[int, set[str]] = defaultdict(set)
+        self._done: dict[int, set[str]] = defaultdict(set)
         self._partial: set[int] = set()
         self._rows: dict[int, _Row] = {}
         Table._current = self
@@ -85,7 +87,25 @@ class Table:
 
     def expect(self, number: int, nodeid: str) -> None:
         """A test that belongs to a case was collected."""
-        self._waiting[number].add(nodeid)
+        self._expected[number].add(nodeid)
+
+    def forget(self, number: int) -> None:
+        """A test of a case was left out of this run, so the run says nothing about the case."""
+        self._partial.add(number)
+
+    def pack(self) -> dict[str, Any]:
+        """What a worker collected, for the session that collects nothing itself."""
+        expected = {str(number): sorted(tests) for number, tests in self._expected.items()}
+        return {"expected": expected, "partial": sorted(self._partial)}
+
+    def unpack(self, packed: dict[str, Any] | None) -> None:
+        """Add what a worker collected; None: it crashed, and took its knowledge along."""
+        if packed is None:
+            self._partial |= set(_FAULTS)
+            return
+        for number, tests in packed["expected"].items():
+            self._expected[int(number)] |= set(tests)
+        self._partial |= set(packed["partial"])
 
     def take(self, report: pytest.TestReport) -> None:
         """Add one phase of one test."""
@@ -100,15 +120,11 @@ class Table:
             is_expected = hasattr(report, "wasxfail") and report.outcome == "skipped"
             row.outcomes.append("xfailed" if is_expected else report.outcome)
         if report.when == "teardown":
-            self._waiting[number].discard(report.nodeid)
-
-    def forget(self, number: int) -> None:
-        """A test of a case was left out of this run, so the run says nothing about the case."""
-        self._partial.add(number)
+            self._done[number].add(report.nodeid)
 
     def write(self) -> None:
         """Renew the rows of all cases that were run in full; leave the others."""
-        whole = {it for it in self._rows if not self._waiting[it]} - self._partial
+        whole = {it for it in self._rows if self._expected[it] <= self._done[it]} - self._partial
         if not whole:
             return
         text = _FILE.read_text() if _FILE.exists() else ""

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from factories import a_gateway, a_runtime
 from igw_operator import kinds
 from igw_operator.plan.children import build_children
 from igw_operator.plan.inputs import Capabilities, PlanInput
-from integration.cluster import wait_for
+from integration.cluster import Manifest, wait_for
 from integration.conftest import Place
 from matrix import oracles
 from matrix.calls import writes
 from matrix.faults import Action, Rule, after_commit, before_commit, hang_after_commit, lose
-from matrix.rig import WAIT_SECONDS, Rig
+from matrix.rig import WAIT_SECONDS, Reference, Rig
 
+Target = tuple[str, str, str]
 _PLAN: Final = PlanInput(
     gateway=a_gateway(),
     runtime=a_runtime(),
@@ -31,10 +35,48 @@ WRITES: Final = [
     ),
     (kinds.GATEWAY.plural, "photos", "status"),
 ]
-_EACH_WRITE: Final = pytest.mark.parametrize(
-    "write", WRITES, ids=[" ".join(filter(None, it)) for it in WRITES]
-)
-Target = tuple[str, str, str]
+# An edit that changes, deletes and takes out of an autoscaler's hands.
+EDIT: Final[dict[str, Any]] = {
+    "replicas": 2,
+    "serving": {"maxBatch": 2},
+    "networkPolicy": {"enabled": False},
+    "observability": {"metrics": {"enabled": False}, "collector": {"mode": "Disabled"}},
+}
+_EDITED: Final = replace(_PLAN, gateway=a_gateway(**EDIT))
+
+
+def _name(child: Manifest) -> tuple[str, str]:
+    return kinds.child_resource(child).plural, child["metadata"]["name"]
+
+
+def _edits() -> Iterator[Target]:
+    before, after = (
+        {
+            (kinds.child_resource(it).plural, it["metadata"]["name"]): it
+            for it in build_children(plan)
+        }
+        for plan in (_PLAN, _EDITED)
+    )
+    for plural, name in before:
+        if before[plural, name] != after.get((plural, name)):
+            yield plural, name, ""
+    yield kinds.GATEWAY.plural, "photos", "status"
+
+
+def _params(targets: Sequence[Target]) -> Iterator[ParameterSet]:
+    """Deployment and status stand for all where the whole matrix is not asked for."""
+    for target in targets:
+        is_core = target in {
+            ("deployments", "photos", ""),
+            (kinds.GATEWAY.plural, "photos", "status"),
+        }
+        marks = [pytest.mark.core] if is_core else []
+        yield pytest.param(target, id=" ".join(filter(None, target)), marks=marks)
+
+
+EDITS: Final = list(_edits())
+_EACH_EDIT: Final = pytest.mark.parametrize("write", list(_params(EDITS)))
+_EACH_WRITE: Final = pytest.mark.parametrize("write", list(_params(WRITES)))
 
 
 def test_the_reference_run_is_the_list_that_is_exhausted(still: Rig) -> None:
@@ -56,6 +98,28 @@ def test_killed_before_a_write(still: Rig, write: Target) -> None:
 def test_killed_after_a_write(still: Rig, write: Target) -> None:
     """The request was carried out and nobody lives to hear of it; it is not repeated."""
     _kill_at(still, write, after_commit(still.operator.kill))
+
+
+def test_the_reference_edit_is_the_list_that_is_exhausted(still: Rig) -> None:
+    """As above, for an edit: what is written again, and what is deleted."""
+    listed = {"/".join(filter(None, (plural, sub))) + f" {name}" for plural, name, sub in EDITS}
+    made = {f"{resource} {name}" for _, resource, name in _edited(still).writes}
+    assert made == listed
+    assert len([verb for verb, *_ in _edited(still).writes if verb == "delete"]) >= 5
+
+
+@pytest.mark.case(1, "O1 O2 O3 O4 O5")
+@_EACH_EDIT
+def test_killed_before_a_write_of_an_edit(still: Rig, write: Target) -> None:
+    """Half of an edit is in place when it dies; the next one does the other half."""
+    _kill_at_edit(still, write, before_commit(still.operator.kill))
+
+
+@pytest.mark.case(2, "O1 O2 O3 O4 O5")
+@_EACH_EDIT
+def test_killed_after_a_write_of_an_edit(still: Rig, write: Target) -> None:
+    """Changed or deleted, and nobody lives to hear of it; nothing is done twice."""
+    _kill_at_edit(still, write, after_commit(still.operator.kill))
 
 
 @pytest.mark.case(3, "O1 O2 O3 O4 O5 O7")
@@ -101,6 +165,36 @@ def _kill_at(rig: Rig, write: Target, act: Action) -> None:
     oracles.check_writes(written, reference.writes)
     oracles.check_safety(written)
     oracles.check_process(rig.operator, mark)
+
+
+def _kill_at_edit(rig: Rig, write: Target, act: Action) -> None:
+    reference = _edited(rig)
+    place, mark = rig.place(), rig.operator.mark()
+    rig.make(place)
+    with place.recording() as written:
+        with _fault(rig, place, write, act) as rule:
+            place.apply(**EDIT)
+            wait_for(lambda: rule.hits, "the fault to strike", WAIT_SECONDS)
+            wait_for(lambda: not rig.operator.is_alive(), "it to be dead", WAIT_SECONDS)
+        rig.operator.start()
+        oracles.check_end_state(place, reference.state, WAIT_SECONDS)
+        rig.settled(place)
+    oracles.check_truth(place)
+    oracles.check_writes(written, reference.writes)
+    oracles.check_process(rig.operator, mark)
+
+
+def _edited(rig: Rig) -> Reference:
+    """The same edit when nothing goes wrong; made once for each stage."""
+    place = rig.kept_place("edited")
+    if place.get("InferenceGateway") is None:
+        rig.make(place)
+        with place.recording() as writes:
+            rig.make(place, **EDIT)
+        rig.references["edited"] = Reference(
+            state=oracles.end_state(place), writes=oracles.ledger(writes)
+        )
+    return rig.references["edited"]
 
 
 def _converge(rig: Rig, place: Place) -> None:

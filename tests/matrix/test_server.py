@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import functools
-import json
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -18,12 +15,11 @@ from igw_operator import kinds
 from integration.cluster import RefusedError, Write, wait_for
 from integration.conftest import Place
 from integration.operator_process import ROOT
-from localnode.controlplane import ControlPlane
-from localnode.processes import Process
 from matrix import oracles
 from matrix.calls import Call, everything, writes
 from matrix.faults import Answer, Exchange, Gate, Then, hold, slow
 from matrix.rig import WAIT_SECONDS, Rig
+from matrix.server import compact, restart_api_server
 
 _BURST: Final = 40
 
@@ -59,6 +55,7 @@ def test_ended_in_a_burst(still: Rig) -> None:
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.core
 @pytest.mark.case(11, "O1 O3 O5 O7")
 def test_a_restart_into_the_past(still: Rig) -> None:
     """Every LIST shows yesterday, the gateway's watch is last to catch up: nothing is undone."""
@@ -108,7 +105,7 @@ def test_the_api_server_restarts(still: Rig) -> None:
     place, mark = still.place(), still.operator.mark()
     still.make(place)
     place.cluster.delete("Service", place.namespace, "photos")
-    _restart_api_server(still.plane)
+    restart_api_server(still.plane)
     wait_for(lambda: _answers(place), "the API server to be back", WAIT_SECONDS)
     oracles.check_end_state(place, reference.state, WAIT_SECONDS)
     oracles.check_quiet(place)
@@ -123,7 +120,7 @@ def test_the_history_is_compacted(still: Rig) -> None:
     still.make(place)
     version = int(place.apply(serving={"maxBatch": 2})["metadata"]["resourceVersion"])
     still.settled(place)
-    _compact(still.plane, version)
+    compact(still.plane, version)
     still.proxy.break_streams(everything)
     place.cluster.delete("Service", place.namespace, "photos")
     place.apply()
@@ -205,29 +202,6 @@ def _is_plain_list(call: Call) -> bool:
 def _versions(place: Place) -> dict[tuple[str, str], str]:
     """Of every child; an apply that changes nothing leaves them as they are."""
     return {key: child["metadata"]["resourceVersion"] for key, child in place.children().items()}
-
-
-def _find(plane: ControlPlane, name: str) -> tuple[Process, list[str]]:
-    process = next(it for it in plane.supervisor.recorded() if it.name == name)
-    command = Path(f"/proc/{process.pid}/cmdline").read_bytes().rstrip(b"\0").split(b"\0")
-    return process, [part.decode() for part in command]
-
-
-def _restart_api_server(plane: ControlPlane) -> None:
-    process, command = _find(plane, "kube-apiserver")
-    plane.supervisor.stop_one(process, 10)
-    plane.supervisor.start("kube-apiserver", command)
-
-
-def _compact(plane: ControlPlane, revision: int) -> None:
-    """As etcdctl does, over etcd's JSON gateway."""
-    _, command = _find(plane, "etcd")
-    flag = "--listen-client-urls="
-    url = next(part for part in command if part.startswith(flag)).removeprefix(flag)
-    body = json.dumps({"revision": str(revision), "physical": True}).encode()
-    request = urllib.request.Request(f"{url}/v3/kv/compaction", data=body)  # noqa: S310 - loopback
-    with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-        assert answer.status == 200
 
 
 def _answers(place: Place) -> bool:

@@ -13,8 +13,10 @@ from matrix import oracles
 from matrix.calls import event_of, watches
 from matrix.faults import Action, Gate, drop, duplicate, hold, raw, replay, swallow, watch_error
 from matrix.rig import WAIT_SECONDS, Rig
+from matrix.server import compact
 
 
+@pytest.mark.core
 @pytest.mark.case(5, "O1 O2 O4 O5")
 def test_an_edit_and_its_reverse_behind_a_held_watch(still: Rig) -> None:
     """A→B→A arrives late and at once; it ends as A, quietly, with the newest generation."""
@@ -73,6 +75,7 @@ def test_a_deletion_that_is_never_told(still: Rig, plural: str, kind: str) -> No
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.core
 @pytest.mark.case(7, "O1 O5")
 def test_a_deletion_in_a_gap_that_ends_with_410(still: Rig) -> None:
     """The watch lists anew and never says DELETED; the child is made again all the same."""
@@ -184,6 +187,27 @@ def test_watches_that_fail(still: Rig, act: Action, times: int, *, may_exit: boo
     oracles.stay(6)
     wait_for(still.operator.is_healthy, "O5: it to watch again", 60)
     oracles.check_process(still.operator, mark, may_exit=may_exit)
+
+
+@pytest.mark.case(20, "O1 O2 O5")
+def test_watches_without_bookmarks(still: Rig) -> None:
+    """Not one bookmark, then a compaction: each kind is at a version that is long forgotten."""
+    reference = still.reference
+    place, mark = still.place(), still.operator.mark()
+    bookmarks = still.proxy.event_fault(lambda _, event: event["type"] == "BOOKMARK", swallow)
+    with bookmarks:
+        still.proxy.break_streams(watches())
+        still.make(place)
+        for batch in (2, 3, 4):
+            still.make(place, serving={"maxBatch": batch})
+        version = int(place.apply()["metadata"]["resourceVersion"])
+        still.settled(place)
+        compact(still.plane, version)
+        still.proxy.break_streams(watches())
+        place.cluster.delete("Service", place.namespace, "photos")
+        oracles.check_end_state(place, reference.state)
+        oracles.check_quiet(place)
+    oracles.check_process(still.operator, mark)
 
 
 @pytest.mark.case(20, "O1 O5 O6")

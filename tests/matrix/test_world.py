@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from matrix.rig import WAIT_SECONDS, Rig, a_rig, crds_folder
 SCALED: Final[dict[str, Any]] = {"scaling": {"minReplicas": 1, "maxReplicas": 10}}
 
 
+@pytest.mark.core
 @pytest.mark.case(9, "O1 O3 O4 O5")
 def test_edits_while_the_operator_is_down(still: Rig) -> None:
     """A child edited, one deleted, the gateway edited there and back: two writes in all."""
@@ -78,6 +80,7 @@ def test_autoscaling_off_and_on_with_live_replicas(still: Rig) -> None:
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.core
 @pytest.mark.case(23, "O2 O5 O7")
 def test_an_autoscaler_and_the_operator_do_not_fight(still: Rig) -> None:
     """Whatever number the autoscaler sets stays, and costs no write."""
@@ -90,6 +93,37 @@ def test_an_autoscaler_and_the_operator_do_not_fight(still: Rig) -> None:
             assert place.must_get("Deployment")["spec"]["replicas"] == replicas
     assert [it for it in written if it.resource == "deployments"] == []
     oracles.check_process(still.operator, mark)
+
+
+@pytest.mark.case(23, "O2 O5 O7")
+def test_a_real_autoscaler(lively: Rig) -> None:
+    """The controller of kube-controller-manager scales: each number it chose stays as it is."""
+    place, mark = lively.place(), lively.operator.mark()
+    lively.make(place, scaling={"minReplicas": 1, "maxReplicas": 10})
+    _scale(place, 7)
+    # Without metrics it keeps to its bounds, and that it does for real.
+    with _least_replicas(place) as seen, place.recording() as written:
+        place.apply(scaling={"minReplicas": 8, "maxReplicas": 10})
+        wait_for(lambda: _replicas(place) == 8, "it to scale to its minimum", WAIT_SECONDS)
+        lively.settled(place)
+        place.apply(replicas=9)
+        wait_for(lambda: _replicas(place) == 9, "the fixed number", WAIT_SECONDS)
+        lively.settled(place)
+        assert place.get("HorizontalPodAutoscaler") is None
+        place.apply(scaling={"minReplicas": 2, "maxReplicas": 12})
+        lively.settled(place)
+        assert _replicas(place) == 9
+        oracles.stay(12)
+        assert _replicas(place) == 9
+    assert min(seen) == 7, "O7: fewer than the autoscaler chose"
+    assert seen == sorted(seen), "O7: down and up again"
+    place.apply(scaling={"minReplicas": 2, "maxReplicas": 5})
+    wait_for(lambda: _replicas(place) == 5, "it to scale to its maximum", WAIT_SECONDS)
+    oracles.check_quiet(place, 12)
+    assert _replicas(place) == 5
+    events = [it for it in written if it.resource == "deployments" and it.code < 300]
+    assert len(events) <= 4, "O2: fights over the Deployment"
+    oracles.check_process(lively.operator, mark)
 
 
 @pytest.mark.case(24, "O1 O4 O5 O7")
@@ -201,6 +235,7 @@ def test_there_and_back_again(still: Rig, other: dict[str, Any]) -> None:
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.core
 @pytest.mark.case(27, "O1 O4 O5")
 def test_invalid_at_first(still: Rig) -> None:
     """Begun as nonsense and put right, it is as any other."""
@@ -215,6 +250,7 @@ def test_invalid_at_first(still: Rig) -> None:
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.core
 @pytest.mark.case(28, "O1 O3 O5 O7")
 def test_a_frozen_operator_has_lost_its_lease(still: Rig) -> None:
     """Another takes over; thawed, the first ends at once and waits for its turn."""
@@ -246,6 +282,69 @@ def test_a_frozen_operator_has_lost_its_lease(still: Rig) -> None:
     oracles.check_process(still.operator, mark, may_exit=True)
 
 
+@pytest.mark.case(28, "O1 O3 O5 O7")
+def test_frozen_in_the_middle_of_a_pass(still: Rig) -> None:
+    """Thawed with half of its work before it, it does none of it: the spec is another by now."""
+    reference = still.reference
+    place, mark = still.place(), still.operator.mark()
+    second = SupervisedOperator(still.plane, still.proxy, still.folder, identity="second")
+    second.start(wait=False)
+    try:
+        with still.proxy.fault(writes(place.namespace), slow(0.7)) as rule:
+            place.apply(networkPolicy={"enabled": False}, replicas=2, serving={"maxBatch": 2})
+            wait_for(lambda: rule.hits >= 4, "the first writes", WAIT_SECONDS)
+            still.operator.freeze()
+        wait_for(lambda: _holder(place) == "second", "the second to hold it", WAIT_SECONDS)
+        place.apply()
+        oracles.check_end_state(place, reference.state, WAIT_SECONDS)
+        still.settled(place)
+        versions = {key: it["metadata"]["resourceVersion"] for key, it in place.children().items()}
+        with place.recording() as written:
+            still.operator.thaw()
+            wait_for(
+                lambda: len(still.operator.exits) > mark.exits, "the first to end", WAIT_SECONDS
+            )
+            still.settled(place)
+        now = {key: it["metadata"]["resourceVersion"] for key, it in place.children().items()}
+        assert now == versions, "O7: the past was written over the present"
+        oracles.check_safety(written)
+        assert second.stop() == 0
+    finally:
+        still.operator.thaw()
+        second.close()
+    wait_for(lambda: _holder(place) == "matrix", "the first to be back", WAIT_SECONDS)
+    oracles.check_process(still.operator, mark, may_exit=True)
+
+
+@pytest.mark.case(28, "O1 O2 O3 O5 O7")
+def test_two_at_work(still: Rig) -> None:
+    """Where nothing keeps two from being active they agree, and soon are quiet."""
+    reference = still.reference
+    place, mark = still.place(), still.operator.mark()
+    second = SupervisedOperator(
+        still.plane, still.proxy, still.folder, identity="twin", settings={"IGW_LEASE": "false"}
+    )
+    try:
+        second.start()
+        with place.recording() as written:
+            still.make(place)
+            oracles.check_end_state(place, reference.state)
+            place.apply(networkPolicy={"enabled": False})
+            still.settled(place)
+            place.apply()
+            still.settled(place)
+            place.cluster.delete("Service", place.namespace, "photos")
+            oracles.check_end_state(place, reference.state, WAIT_SECONDS)
+            oracles.check_quiet(place, 6)
+        children = Counter(it.name for it in written if it.resource == "deployments")
+        assert max(children.values()) <= 4, "O3: they fight"
+        oracles.check_truth(place)
+        assert second.stop() == 0
+    finally:
+        second.close()
+    oracles.check_process(still.operator, mark)
+
+
 _REPORTS = frozenset({"events", "inferencegateways"})
 
 
@@ -256,6 +355,10 @@ def _scale(place: Place, replicas: int) -> None:
     place.cluster.request(
         "PATCH", path, body, "application/merge-patch+json", fieldManager="autoscaler"
     )
+
+
+def _replicas(place: Place) -> int:
+    return int(place.must_get("Deployment")["spec"]["replicas"])
 
 
 @contextmanager

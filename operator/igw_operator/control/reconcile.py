@@ -71,8 +71,8 @@ class _Pass:
     desired: list[Manifest] = field(default_factory=list)
     """Stamped."""
     failures: list[ApplyFailure] = field(default_factory=list)
-    is_fresh: bool = False
-    """The gateway and its runtime were looked at, and are what this pass began with."""
+    looked_at: float | None = None
+    """When the gateway and its runtime were found to be what this pass began with."""
     hold: Hold | None = None
     is_over: bool = False
     """The namespace is being deleted, and the gateway with it."""
@@ -190,10 +190,11 @@ class Reconciler:
             await self._prune([child for child in unwanted if child not in first], run)
 
     async def _confirm(self, run: _Pass) -> None:
-        """Before the first write of a pass: nothing is done in the name of an old spec."""
-        if not run.is_fresh:
-            await self._freshness.check(run.observation.manifest, run.observation.runtime)
-            run.is_fresh = True
+        """Before anything is written: nothing is done in the name of an old spec."""
+        observation = run.observation
+        run.looked_at = await self._freshness.confirm(
+            observation.manifest, observation.runtime, run.looked_at
+        )
 
     def _build(self, gateway: Gateway, runtime: Runtime) -> list[Manifest]:
         inputs = PlanInput(

@@ -20,6 +20,8 @@ from igw_operator.world.client import ApiClient
 _NOT_FOUND: Final = 404
 # A new image concerns thousands of gateways at once; one look at the runtime serves them all.
 _RUNTIME_SECONDS: Final = 1.0
+# The lease's deadline: who was frozen for longer may have a successor, and looks once more.
+_GOOD_SECONDS: Final = 10.0
 
 
 class Learn(Protocol):
@@ -38,6 +40,21 @@ class Freshness:
         self._learn = learn
         self._clock = clock
         self._runtimes: dict[str, tuple[float, Manifest]] = {}
+
+    async def confirm(
+        self, gateway: Manifest, runtime: Runtime | None, looked_at: float | None
+    ) -> float:
+        """Look, unless it was done a moment ago; return when it was.
+
+        Raises:
+            StaleViewError: see `check`.
+            ApiError: see `check`.
+        """
+        now = self._clock()
+        if looked_at is not None and now - looked_at < _GOOD_SECONDS:
+            return looked_at
+        await self.check(gateway, runtime)
+        return now
 
     async def check(self, gateway: Manifest, runtime: Runtime | None) -> None:
         """Return where a pass may act on this copy of a gateway, and on its runtime.

@@ -88,7 +88,7 @@ class Resync:
                     _log.warning("Not allowed to list", kind=resource.kind, error=str(error))
                     return
                 _log.warning("Could not list", kind=resource.kind, error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(max(_RETRY_SECONDS, error.retry_after_seconds or 0.0))
             else:
                 return
 
@@ -108,6 +108,7 @@ class Resync:
             except ApiError as error:
                 _log.warning("Could not list", kind=resource.kind, error=str(error))
                 pause = min(pause, _RETRY_SECONDS * (1 + self._random()))
+                pause = max(pause, error.retry_after_seconds or 0.0)
                 continue
             self._report(resource, found)
 

@@ -18,7 +18,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -93,6 +93,7 @@ class ControlPlane:
         with_controller_manager: bool = True,
         users: Mapping[str, tuple[str, ...]] | None = None,
         endpoint: Endpoint | None = None,
+        api_server_flags: Sequence[str] = (),
     ) -> None:
         self.directory = directory
         self.audit_log = directory / "audit.log"
@@ -102,6 +103,7 @@ class ControlPlane:
         self.supervisor = Supervisor(directory)
         self._users = _USERS | dict(users or {})
         self._tokens = {user: secrets.token_hex(16) for user in self._users}
+        self._api_server_flags = tuple(api_server_flags)
         self._with_controller_manager = with_controller_manager
         self._tools = load_versions().tools
 
@@ -246,6 +248,7 @@ class ControlPlane:
             f"--audit-policy-file={self._write_audit_policy()}",
             f"--audit-log-path={self.audit_log}",
             *_API_SERVER_FLAGS,
+            *self._api_server_flags,
         ]
         if self.endpoint.bind_address.startswith("127."):
             # No pod will ever ask for it, and a loopback endpoint is invalid.

@@ -1,0 +1,56 @@
+"""Stands in for the Deployment controller and a kubelet: whatever is asked for runs at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from integration.cluster import Manifest, RefusedError
+from integration.conftest import Place
+
+_PAUSE_SECONDS: Final = 0.2
+
+
+@contextmanager
+def deployments_that_run(place: Place) -> Iterator[None]:
+    """Within the block every Deployment of a namespace is soon reported as complete."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.wait(_PAUSE_SECONDS):
+            for deployment in place.cluster.list_all("Deployment", place.namespace):
+                _complete(place, deployment)
+
+    thread = threading.Thread(target=work, name="deployments", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _complete(place: Place, deployment: Manifest) -> None:
+    metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
+    names = ("replicas", "updatedReplicas", "readyReplicas", "availableReplicas")
+    status: dict[str, Any] = {
+        "observedGeneration": metadata["generation"],
+        **(dict.fromkeys(names, replicas)),
+    }
+    before = deployment.get("status", {})
+    if all(before.get(name, 0) == value for name, value in status.items()):
+        return
+    pin = {"resourceVersion": metadata["resourceVersion"]}
+    try:
+        place.cluster.patch(
+            "Deployment",
+            place.namespace,
+            metadata["name"],
+            {"metadata": pin, "status": status},
+            subresource="status",
+        )
+    except RefusedError as error:
+        if error.status not in {404, 409}:
+            raise

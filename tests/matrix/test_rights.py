@@ -1,0 +1,277 @@
+"""Each verb of each rule of the shipped roles is taken away: a clear word, no crash, no storm.
+
+And each is missed: a right whose loss nobody notices does not belong into the role. The tests
+below divide the rights among them, and the last one counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+from _pytest.mark import ParameterSet
+
+from igw_operator import kinds
+from integration.cluster import LEASE, wait_for
+from integration.conftest import Place
+from matrix import oracles
+from matrix.calls import watches
+from matrix.drift import desired_children
+from matrix.process import Mark
+from matrix.rig import WAIT_SECONDS, Rig
+from matrix.rights import Right, shipped_rights, without
+
+RIGHTS: Final = shipped_rights()
+_CHILDREN: Final = {(it.group, it.plural) for it in kinds.CHILDREN}
+_OWN: Final = {(it.group, it.plural) for it in kinds.OWN}
+# One object of every kind goes with these.
+LESS: Final[dict[str, Any]] = {
+    "replicas": 2,
+    "networkPolicy": {"enabled": False},
+    "observability": {"metrics": {"enabled": False}, "collector": {"mode": "Disabled"}},
+}
+# A right that is missing costs so many requests at most until somebody gives it back.
+_MOST_REQUESTS: Final = 40
+
+
+def _params(rights: Sequence[Right]) -> list[ParameterSet]:
+    """Network policies stand for all where the whole matrix is not asked for."""
+    core = {"networkpolicies": [pytest.mark.core]}
+    return [pytest.param(it, id=str(it), marks=core.get(it.resource, [])) for it in rights]
+
+
+MAKING: Final = [
+    it
+    for it in RIGHTS
+    if ((it.group, it.resource) in _CHILDREN and it.verb in {"get", "create", "patch"})
+    or ((it.group, it.resource) in _OWN and it.verb == "get")
+]
+DELETING: Final = [
+    it for it in RIGHTS if (it.group, it.resource) in _CHILDREN and it.verb == "delete"
+]
+LISTING: Final = [it for it in RIGHTS if it.verb == "list" and it.resource != "events"]
+WATCHING: Final = [it for it in RIGHTS if it.verb == "watch"]
+REPORTING: Final = [it for it in RIGHTS if it.resource.endswith("/status")]
+TELLING: Final = [it for it in RIGHTS if it.resource == "events"]
+LEASING: Final = [it for it in RIGHTS if it.resource == "leases"]
+FINALIZING: Final = [it for it in RIGHTS if it.resource.endswith("/finalizers")]
+
+
+@pytest.mark.core
+def test_no_right_is_forgotten() -> None:
+    """Every right of every rule is taken away by exactly one of the tests below."""
+    groups = (MAKING, DELETING, LISTING, WATCHING, REPORTING, TELLING, LEASING, FINALIZING)
+    assert sorted(right for group in groups for right in group) == RIGHTS
+
+
+@pytest.mark.case(17, "O1 O4 O5 O6")
+@pytest.mark.parametrize("right", _params(MAKING))
+def test_without_a_right_to_make(still: Rig, right: Right) -> None:
+    """A child that is gone cannot come back: the status says which right is missing."""
+    place, mark = _place(still), still.operator.mark()
+    kind, name = _a_child(place, right)
+    with without(still, right):
+        start = oracles.now()
+        place.cluster.delete(kind, place.namespace, name)
+        _wait_forbidden(place, right)
+        _check_requests(still, right, start)
+    wait_for(lambda: place.get(kind, name), f"{kind} {name} to be back", WAIT_SECONDS)
+    _wait_allowed(place)
+    oracles.check_process(still.operator, mark)
+
+
+@pytest.mark.case(17, "O1 O4 O5 O6")
+@pytest.mark.parametrize("right", _params(DELETING))
+def test_without_a_right_to_delete(still: Rig, right: Right) -> None:
+    """A child that nobody wants stays, the others go, and the status says why."""
+    place, mark = _place(still), still.operator.mark()
+    kind, _ = _a_child(place, right)
+    try:
+        with without(still, right):
+            start = oracles.now()
+            place.apply(**LESS)
+            _wait_forbidden(place, right)
+            _check_requests(still, right, start)
+            oracles.check_truth(place)
+        _wait_allowed(place)
+        still.settled(place)
+        wanted = {key for key in desired_children(place) if key[0] == kind}
+        assert {key for key in place.children() if key[0] == kind} == wanted
+    finally:
+        still.make(place)
+    oracles.check_process(still.operator, mark)
+
+
+@pytest.mark.case(17, "O1 O5 O6")
+@pytest.mark.parametrize("right", LISTING, ids=str)
+def test_without_a_right_to_list(still: Rig, right: Right) -> None:
+    """The log says it at the start and with every resync; what can be done is done."""
+    place, mark = _place(still), still.operator.mark()
+    with without(still, right):
+        start = oracles.now()
+        still.operator.kill()
+        still.operator.start()
+        _wait_logged(still, mark, right)
+        _check_requests(still, right, start)
+    _check_works(still, place)
+    oracles.check_process(still.operator, mark, may_exit=True)
+
+
+@pytest.mark.case(17, "O1 O5 O6")
+@pytest.mark.parametrize("right", WATCHING, ids=str)
+def test_without_a_right_to_watch(still: Rig, right: Right) -> None:
+    """The log says it; the LISTs go on telling what happens."""
+    place, mark = _place(still), still.operator.mark()
+    with without(still, right):
+        start = oracles.now()
+        still.proxy.break_streams(watches(right.resource))
+        _wait_logged(still, mark, right)
+        _check_works(still, place)
+        _check_requests(still, right, start)
+    _check_works(still, place)
+    oracles.check_process(still.operator, mark, may_exit=True)
+
+
+@pytest.mark.case(17, "O4 O5 O6")
+@pytest.mark.parametrize("right", REPORTING, ids=str)
+def test_without_a_right_to_report(still: Rig, right: Right) -> None:
+    """The log says what the status cannot; given back, the status is true again."""
+    place, mark = _place(still), still.operator.mark()
+    spare: dict[str, Any] = {
+        "apiVersion": kinds.RUNTIME.api_version,
+        "kind": kinds.RUNTIME.kind,
+        "metadata": {"name": "spare"},
+        "spec": {"image": "igw.dev/spare:1"},
+    }
+    with without(still, right):
+        start = oracles.now()
+        place.apply(serving={"maxBatch": 2})
+        still.cluster.apply(spare)
+        _wait_logged(still, mark, right)
+        _check_requests(still, right, start)
+    still.settled(place)
+    oracles.check_truth(place)
+    wait_for(_is_reported(still, "spare"), "the runtime to have a status", WAIT_SECONDS)
+    still.cluster.delete("InferenceRuntime", "", "spare")
+    still.make(place)
+    oracles.check_process(still.operator, mark)
+
+
+@pytest.mark.case(17, "O1 O5 O6")
+@pytest.mark.parametrize("right", TELLING, ids=str)
+def test_without_a_right_to_events(still: Rig, right: Right) -> None:
+    """Events are a courtesy: without them all else goes on."""
+    place, mark = still.place(), still.operator.mark()
+    still.make(place)
+    service = {"spec": {"publishNotReadyAddresses": True}, "metadata": {"labels": None}}
+    with without(still, right):
+        start = oracles.now()
+        for _ in range(2):
+            place.cluster.patch("Service", place.namespace, "photos", service)
+            oracles.check_end_state(place, still.reference.state, WAIT_SECONDS)
+        _wait_logged(still, mark, right)
+        _check_requests(still, right, start)
+        oracles.check_truth(place)
+    still.settled(place)
+    oracles.check_process(still.operator, mark)
+
+
+@pytest.mark.case(17, "O1 O5 O6")
+@pytest.mark.parametrize("right", LEASING, ids=str)
+def test_without_a_right_to_the_lease(still: Rig, right: Right) -> None:
+    """Nobody is active who may not say so; the log tells why, and the end is on purpose."""
+    place, mark = _place(still), still.operator.mark()
+    with without(still, right):
+        start = oracles.now()
+        if right.verb == "create":
+            still.operator.kill()
+            still.cluster.request("DELETE", LEASE.path("igw-system", "igw-operator"))
+            still.operator.start(wait=False)
+        _wait_logged(still, mark, right)
+        oracles.stay(3)
+        asked = [it for it in still.proxy.since(start) if it.is_lease]
+        assert len(asked) <= _MOST_REQUESTS, "O6: hammers at its lease"
+    wait_for(still.operator.is_healthy, "it to be at work again", WAIT_SECONDS)
+    _check_works(still, place)
+    oracles.check_process(still.operator, mark, may_exit=True)
+
+
+@pytest.mark.case(17, "O1 O4 O5")
+@pytest.mark.parametrize("right", FINALIZING, ids=str)
+def test_without_the_right_to_block_deletions(strict: Rig, right: Right) -> None:
+    """Where owners are guarded (OpenShift) no child can be made, and the status says so."""
+    place, mark = strict.place(), strict.operator.mark()
+    with without(strict, right):
+        place.apply()
+        wait_for(
+            lambda: "blockOwnerDeletion" in place.condition("Stalled").get("message", ""),
+            "Stalled to name blockOwnerDeletion",
+            WAIT_SECONDS,
+        )
+        assert place.condition("Stalled")["reason"] == "ApplyForbidden"
+        assert place.children() == {}
+    _wait_allowed(place)
+    strict.settled(place)
+    assert set(place.children()) == set(desired_children(place))
+    oracles.check_process(strict.operator, mark)
+
+
+def _place(rig: Rig) -> Place:
+    """One for all these cases: a gateway is only hurt where the right is missing."""
+    place = rig.kept_place("rights")
+    if place.get("InferenceGateway") is None:
+        rig.make(place)
+    return place
+
+
+def _a_child(place: Place, right: Right) -> tuple[str, str]:
+    """A child of the right's kind; for our own kinds any child will do."""
+    plurals = {kinds.CHILD_BY_KIND[kind].plural: (kind, name) for kind, name in place.children()}
+    return plurals.get(right.resource, ("Service", "photos"))
+
+
+def _wait_forbidden(place: Place, right: Right) -> None:
+    """Until a condition names the right: Stalled, or that of monitoring or telemetry."""
+
+    def says_so() -> bool:
+        return any(right.refusal in message for message in _forbidden(place))
+
+    try:
+        wait_for(says_so, f"a condition to say {right.refusal}", WAIT_SECONDS)
+    except AssertionError:
+        assert says_so(), _forbidden(place)
+
+
+def _wait_allowed(place: Place) -> None:
+    wait_for(lambda: not _forbidden(place), "nothing to be forbidden any more", WAIT_SECONDS)
+
+
+def _forbidden(place: Place) -> list[str]:
+    conditions = place.gateway().get("status", {}).get("conditions", [])
+    return [it["message"] for it in conditions if it["reason"] == "ApplyForbidden"]
+
+
+def _wait_logged(rig: Rig, mark: Mark, right: Right) -> None:
+    def says_so() -> bool:
+        lines = [line.replace('\\"', '"') for line in rig.operator.log_since(mark)]
+        return any(right.refusal in line for line in lines)
+
+    wait_for(says_so, f"the log to say {right.refusal}", WAIT_SECONDS)
+
+
+def _check_works(rig: Rig, place: Place) -> None:
+    """What is deleted comes back."""
+    place.cluster.delete("Service", place.namespace, "photos")
+    wait_for(lambda: place.get("Service"), "the Service to be back", WAIT_SECONDS)
+    rig.settled(place)
+
+
+def _check_requests(rig: Rig, right: Right, start: float) -> None:
+    plural = right.resource.partition("/")[0]
+    asked = [it for it in rig.proxy.since(start) if it.plural == plural]
+    assert len(asked) <= _MOST_REQUESTS, f"O6: {len(asked)} requests about {plural}"
+
+
+def _is_reported(rig: Rig, runtime: str) -> Any:
+    return lambda: rig.cluster.must_get("InferenceRuntime", "", runtime).get("status")
