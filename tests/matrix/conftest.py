@@ -103,18 +103,18 @@ def lively(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A stage where only who may set finalizers of an owner may block its deletion."""
+def equipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """A stage with every optional API, and as strict about owners as OpenShift."""
+    folder = tmp_path_factory.mktemp("equipped")
     flag = "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement"
-    folder = tmp_path_factory.mktemp("strict")
-    with a_rig(folder, controllers=False, flags=[flag]) as rig:
+    with a_rig(folder, controllers=False, everything=True, flags=[flag]) as rig:
         yield rig
 
 
 @pytest.fixture(autouse=True)
 def _fit_operator(request: pytest.FixtureRequest) -> None:
     """A case begins with an operator that watches, whatever became of it in the last one."""
-    for stage in {"still", "lively", "strict"} & set(request.fixturenames):
+    for stage in {"still", "lively", "equipped"} & set(request.fixturenames):
         rig: Rig = request.getfixturevalue(stage)
         if not rig.operator.is_healthy():
             rig.operator.kill()

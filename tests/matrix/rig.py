@@ -15,9 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 from integration.cluster import Cluster, Manifest, RefusedError, wait_for
 from integration.conftest import Place
-from integration.operator_process import install
+from integration.operator_process import install, install_gateway_api
 from localnode.controlplane import ControlPlane
 from localnode.toolchain import tool_folder
 from localnode.versions import load_versions
@@ -107,9 +109,18 @@ class Rig:
 
 @contextmanager
 def a_rig(
-    folder: Path, *, controllers: bool, monitoring: bool = True, flags: Sequence[str] = ()
+    folder: Path,
+    *,
+    controllers: bool,
+    monitoring: bool = True,
+    everything: bool = False,
+    flags: Sequence[str] = (),
 ) -> Iterator[Rig]:
-    """Start everything; end everything. ``flags`` are further ones of the API server."""
+    """Start everything; end everything.
+
+    ``monitoring``: with the Prometheus Operator's kinds; ``everything``: with those of Gateway
+    API and KEDA too. ``flags`` are further ones of the API server.
+    """
     with ExitStack() as stack:
         plane = stack.enter_context(
             ControlPlane(
@@ -118,6 +129,10 @@ def a_rig(
         )
         cluster = PatientCluster(plane)
         stack.callback(cluster.close)
+        if everything:
+            install_gateway_api(cluster, shared_folder("gateway-api") / "gateway-api-crds")
+            scaled = shared_folder("keda") / "keda-crds" / "keda.sh_scaledobjects.yaml"
+            cluster.apply(yaml.safe_load(scaled.read_text()))
         install(cluster, prometheus_crds=crds_folder() if monitoring else None)
         proxy = stack.enter_context(FaultProxy(plane, folder / "proxy"))
         rig = Rig(plane, cluster, proxy, folder)
@@ -128,5 +143,9 @@ def a_rig(
 
 def crds_folder() -> Path:
     """Where the CRDs of the Prometheus Operator are."""
-    tool = load_versions().tools["prometheus-operator"]
-    return tool_folder(tool) / "share" / "prometheus-operator-crds"
+    return shared_folder("prometheus-operator") / "prometheus-operator-crds"
+
+
+def shared_folder(tool: str) -> Path:
+    """Files that came with a part of the node, besides its programs."""
+    return tool_folder(load_versions().tools[tool]) / "share"

@@ -56,6 +56,8 @@ log; O3 no key is written more often than in the reference run; O4 the status is
 O5 no traceback, and the process lives or was restarted on purpose; O6 requests under a lasting
 fault are bounded; O7 nothing desired was deleted, nothing of others touched.
 
+What it found in our own code: [fault-matrix-findings.md](fault-matrix-findings.md).
+
 | # | Fault | Oracles | Tests | Result | Seconds |
 |---|---|---|---|---|---|
 """

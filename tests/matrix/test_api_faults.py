@@ -319,10 +319,10 @@ def _check_refused(rig: Rig, place: Place, child: str, words: str) -> None:
     """Until the status names the child and the reason."""
 
     def says_so() -> bool:
-        message = place.condition("Stalled").get("message", "")
+        message = place.condition("Ready").get("message", "")
         return child in message and words in message
 
-    wait_for(says_so, f"Stalled to name {child} and {words!r}", WAIT_SECONDS)
+    wait_for(says_so, f"Ready to name {child} and {words!r}", WAIT_SECONDS)
     rig.settled(place)
     assert place.condition("Ready")["status"] == "False"
     oracles.check_truth(place)

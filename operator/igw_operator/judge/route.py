@@ -39,14 +39,15 @@ _DEFAULT_PORTS: Final = {"HTTP": 80, "HTTPS": 443}
 
 
 def judge_route(scene: Scene, gateway: Gateway) -> Verdict | None:
-    """Whether every Gateway that is named leads requests here; None: no route is asked for."""
+    """Whether every Gateway that is named leads requests here; None: there is no route to judge."""
     route = gateway.spec.service.route
+    blocked = check_children(scene, Concern.ROUTING)
     if route is None:
-        return None
+        # Clients outside go on coming in by a route that nobody wants and that stays.
+        return None if blocked is None else _blocked(blocked, scene)
     if not scene.snapshot.capabilities.http_routes:
         text = f"No route from outside: the cluster does not serve {_CRD}"
         return _verdict(Truth.FALSE, Reason.GATEWAY_API_MISSING, text, f"kubectl get crd {_CRD}")
-    blocked = check_children(scene, Concern.ROUTING)
     live = scene.child("HTTPRoute")
     if blocked is not None or live is None:
         return _blocked(blocked, scene)

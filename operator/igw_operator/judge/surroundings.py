@@ -35,7 +35,10 @@ def judge_monitoring(scene: Scene, gateway: Gateway) -> Verdict:
     An SRE who reads True goes to sleep; Unknown sends them to look once. Only an answer of
     Prometheus itself may turn it True.
     """
+    blocked = check_children(scene, Concern.MONITORING)
     if not gateway.spec.observability.metrics.enabled:
+        if blocked is not None:  # what is not wanted any more cannot be removed
+            return say_blocked(blocked)
         text = "spec.observability.metrics.enabled is false: nothing is scraped, nobody is paged"
         return say(Truth.FALSE, Reason.MONITORING_DISABLED, text)
     capabilities = scene.snapshot.capabilities
@@ -44,7 +47,6 @@ def judge_monitoring(scene: Scene, gateway: Gateway) -> Verdict:
         text = f"No SLO rules or no scraping: the cluster does not serve {' and '.join(missing)}"
         command = f"kubectl get crd {' '.join(missing)}"
         return say(Truth.FALSE, Reason.PROMETHEUS_OPERATOR_MISSING, text, command)
-    blocked = check_children(scene, Concern.MONITORING)
     if blocked is not None:
         return say_blocked(blocked)
     text = (
@@ -59,6 +61,9 @@ def judge_telemetry(scene: Scene, gateway: Gateway) -> Verdict:
     """Whether spans have somewhere to go."""
     observability = gateway.spec.observability
     mode = observability.collector.mode
+    blocked = check_children(scene, Concern.TELEMETRY)
+    if blocked is not None:  # also where a collector that nobody wants cannot be removed
+        return say_blocked(blocked)
     if mode is CollectorMode.DISABLED or not observability.tracing.enabled:
         text = "spec.observability asks for no traces"
         return say(Truth.FALSE, Reason.TELEMETRY_DISABLED, text)
@@ -70,9 +75,6 @@ def judge_telemetry(scene: Scene, gateway: Gateway) -> Verdict:
         text = f"No collector: the cluster does not serve {_OTEL_CRD}"
         command = f"kubectl get crd {_OTEL_CRD}"
         return say(Truth.FALSE, Reason.OPENTELEMETRY_OPERATOR_MISSING, text, command)
-    blocked = check_children(scene, Concern.TELEMETRY)
-    if blocked is not None:
-        return say_blocked(blocked)
     told = judge_otel_collector(scene) if is_delegated else None
     return told or _judge_collector(scene)
 

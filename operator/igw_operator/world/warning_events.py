@@ -39,9 +39,10 @@ class WarningEvents:
 
     async def _fetch_namespace(self, namespace: str) -> list[Manifest]:
         now = self._clock()
-        fetched_at, events = self._fetched.get(namespace, (float("-inf"), []))
-        if now - fetched_at < _FRESH_SECONDS:
+        good_until, events = self._fetched.get(namespace, (float("-inf"), []))
+        if now < good_until:
             return events
+        pause = _FRESH_SECONDS
         query = {"fieldSelector": "type=Warning", "limit": str(_LIMIT)}
         try:
             answer = await self._api.request(
@@ -51,9 +52,9 @@ class WarningEvents:
         except ApiError as error:
             # A diagnosis without events is poorer, not wrong.
             _log.warning("Could not read events", namespace=namespace, error=str(error))
-            events = []
+            events, pause = [], max(pause, error.retry_after_seconds or 0.0)
         self._fetched.pop(namespace, None)
-        self._fetched[namespace] = (now, events)
+        self._fetched[namespace] = (now + pause, events)
         while len(self._fetched) > _NAMESPACES:
             del self._fetched[next(iter(self._fetched))]
         return events

@@ -217,6 +217,14 @@ def test_it_is_absent_where_no_route_is_asked_for() -> None:
     assert condition_of(judge(a_snapshot(), None, NOW), "RouteReady") == {}
 
 
+def test_it_is_there_where_a_route_cannot_be_removed() -> None:
+    """Clients outside go on coming in, though nobody wants them to."""
+    left = a_failure("HTTPRoute", 403, "you may not", name="photos")
+    status = judge(replace(a_snapshot(), failures=[left]), None, NOW)
+    assert condition_of(status, "RouteReady")["reason"] == Reason.APPLY_FORBIDDEN
+    assert condition_of(status, "Ready")["status"] == "True"
+
+
 def test_a_refused_route_is_loud_but_leaves_the_gateway_ready() -> None:
     """Clients in the cluster are served; those outside are not, and REASON says so."""
     refusal = an_answer(PUBLIC, Accepted=("False", "NotAllowedByListeners", "no"))

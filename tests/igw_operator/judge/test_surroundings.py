@@ -55,6 +55,15 @@ MONITORING: dict[str, tuple[Snapshot, str, Reason, str]] = {
         Reason.MONITORING_DISABLED,
         "nobody is paged",
     ),
+    "the owner wants none, and what there is cannot be removed": (
+        replace(
+            a_snapshot(observability=without_metrics()),
+            failures=[a_failure("PrometheusRule", 403, "you may not", name="photos-slo")],
+        ),
+        "False",
+        Reason.APPLY_FORBIDDEN,
+        "PrometheusRule photos-slo was refused: you may not",
+    ),
     "the cluster has no Prometheus Operator": (
         a_snapshot(capabilities=Capabilities(custom_metrics=True)),
         "False",
@@ -151,6 +160,15 @@ TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
         "False",
         Reason.TELEMETRY_DISABLED,
         "asks for no traces",
+    ),
+    "the owner wants none, and the collector cannot be removed": (
+        replace(
+            a_snapshot(observability={"collector": {"mode": "Disabled"}}),
+            failures=[a_failure("Deployment", 403, "you may not", name="photos-collector")],
+        ),
+        "False",
+        Reason.APPLY_FORBIDDEN,
+        "you may not",
     ),
     "the owner wants no spans": (
         a_snapshot(observability={"tracing": {"enabled": False}}),
