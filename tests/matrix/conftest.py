@@ -17,6 +17,15 @@ from node_parts import need_parts
 
 _TABLE: Final = pytest.StashKey[Table]()
 _HERE: Final = Path(__file__).parent
+_TOOLS: Final = (
+    "etcd",
+    "kubernetes",
+    "prometheus-operator",
+    "gateway-api",
+    "keda",
+    "opentelemetry-operator",
+    "kwok",
+)
 # The longest single case: start, a fault of some dozens of seconds, recovery, a shared machine.
 _TIMEOUT_SECONDS: Final = 420
 
@@ -58,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session", autouse=True)
 def _parts() -> None:
-    need_parts("etcd", "kubernetes", "prometheus-operator", "gateway-api", "keda", "kwok")
+    need_parts(*_TOOLS)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

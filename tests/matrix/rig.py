@@ -19,7 +19,7 @@ import yaml
 
 from integration.cluster import Cluster, Manifest, RefusedError, wait_for
 from integration.conftest import Place
-from integration.operator_process import install, install_gateway_api
+from integration.operator_process import install, install_gateway_api, install_opentelemetry
 from localnode.controlplane import ControlPlane
 from localnode.toolchain import tool_folder
 from localnode.versions import load_versions
@@ -119,7 +119,7 @@ def a_rig(
     """Start everything; end everything.
 
     ``monitoring``: with the Prometheus Operator's kinds; ``everything``: with those of Gateway
-    API and KEDA too. ``flags`` are further ones of the API server.
+    API, KEDA and the OpenTelemetry operator too. ``flags`` are further ones of the API server.
     """
     with ExitStack() as stack:
         plane = stack.enter_context(
@@ -133,6 +133,8 @@ def a_rig(
             install_gateway_api(cluster, shared_folder("gateway-api") / "gateway-api-crds")
             scaled = shared_folder("keda") / "keda-crds" / "keda.sh_scaledobjects.yaml"
             cluster.apply(yaml.safe_load(scaled.read_text()))
+            collectors = shared_folder("opentelemetry-operator") / "opentelemetry-crds"
+            install_opentelemetry(cluster, collectors)
         install(cluster, prometheus_crds=crds_folder() if monitoring else None)
         proxy = stack.enter_context(FaultProxy(plane, folder / "proxy"))
         rig = Rig(plane, cluster, proxy, folder)
