@@ -80,6 +80,19 @@ def test_odd_metadata(still: Rig) -> None:
     oracles.check_process(still.operator, mark)
 
 
+@pytest.mark.case(27, "O1 O4 O5")
+@pytest.mark.core
+def test_any_letter_reaches_the_children(still: Rig) -> None:
+    """Also those beyond 16 bits, which JSON would escape and YAML could not read."""
+    place, mark = still.place(), still.operator.mark()
+    still.make(place, service={"annotations": {"example.org/note": "Ünï ✓ 日本 🙂"}})
+    annotations = place.must_get("Service")["metadata"]["annotations"]
+    assert annotations["example.org/note"] == "Ünï ✓ 日本 🙂"
+    assert not place.condition("Stalled")
+    oracles.check_quiet(place)
+    oracles.check_process(still.operator, mark)
+
+
 @pytest.mark.case(27, "O1 O4 O5 O7")
 @pytest.mark.core
 def test_names_that_are_equal_when_they_are_cut(still: Rig) -> None:

@@ -53,7 +53,7 @@ def build_scheduling(scheduling: Scheduling, selector: Mapping[str, str]) -> dic
     return {
         "affinity": _build_affinity(scheduling),
         "nodeSelector": dict(scheduling.node_selector),
-        "priorityClassName": scheduling.priority_class_name,
+        "priorityClassName": scheduling.priority_class_name or None,  # empty is none
         "tolerations": _build_tolerations(scheduling),
         "topologySpreadConstraints": _build_spread(selector) if scheduling.spread else [],
     }

@@ -115,7 +115,8 @@ class ApiClient:
             method=method,
             path=path,
             query=query,
-            data=None if body is None else json.dumps(body).encode(),
+            # An apply is read as YAML, which knows no surrogate pairs such as \\ud83d\\ude42.
+            data=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
             content_type=content_type,
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds or self._timeout_seconds, sock_connect=_CONNECT_SECONDS

@@ -37,6 +37,11 @@ def admits(node: dict[str, str], scheduled: dict[str, Any]) -> bool:
     )
 
 
+def test_an_empty_priority_class_is_none() -> None:
+    """Applied as an empty string it counts as an edit of the Deployment, though nothing differs."""
+    assert schedule(priorityClassName="") == schedule()
+
+
 def test_keeps_off_interruptible_nodes_by_default() -> None:
     """Never means never, also on clouds that do not taint such nodes."""
     scheduled = schedule()
