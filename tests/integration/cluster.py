@@ -95,7 +95,7 @@ class Cluster:
         answer = self._http.request(
             method,
             path,
-            content=None if body is None else json.dumps(body),
+            content=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
             headers={"Content-Type": content},
             params=query,
         )
