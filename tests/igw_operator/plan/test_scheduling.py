@@ -38,7 +38,7 @@ def admits(node: dict[str, str], scheduled: dict[str, Any]) -> bool:
 
 
 def test_an_empty_priority_class_is_none() -> None:
-    """Applied as an empty string it counts as an edit of the Deployment, though nothing differs."""
+    """An empty string would be another template by its hash, and the same to the API server."""
     assert schedule(priorityClassName="") == schedule()
 
 
