@@ -21,7 +21,7 @@ from igw_operator.kinds import Resource
 from igw_operator.world.connection import Connection
 
 _JSON: Final = "application/json"
-_PAGE: Final = 500
+_PAGE: Final = 250
 _CONNECT_SECONDS: Final = 5.0
 _LIST_SECONDS: Final = 60.0
 # More than all workers, slow ones and LISTs can use: the lease must never wait for one.

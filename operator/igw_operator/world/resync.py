@@ -28,6 +28,8 @@ _NOT_SERVED: Final = 404
 _FORBIDDEN: Final = 403
 _GONE: Final = 410
 _ATTEMPTS: Final = 3
+# A page is a few MB of JSON and ten times that as objects; all kinds at once would set the peak.
+_AT_ONCE: Final = 2
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +58,7 @@ class Resync:
         self._done_at: dict[Resource, float] = {}
         self._versions: dict[Resource, int] = {}
         self._hints = {resource: asyncio.Event() for resource in kinds.WATCHED}
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
     async def prime(self) -> None:
         """Fill the cache; returns when every kind has been listed, however long that takes."""
@@ -81,7 +84,8 @@ class Resync:
     async def _prime(self, resource: Resource) -> None:
         while True:
             try:
-                await self._list(resource)
+                async with self._turns:
+                    await self._list(resource)
             except ApiError as error:
                 if error.status == _FORBIDDEN:
                     # Blind for one kind, not for all: each child is then looked up by name.

@@ -73,7 +73,7 @@ class Watches:
             while not self._serves(resource):
                 version = 0
                 await asyncio.sleep(_APPEAR_SECONDS)
-            began = self._clock()
+            began, asked = self._clock(), 0.0
             try:
                 version = version or await self._resync.relist(resource)
                 if version:
@@ -83,11 +83,12 @@ class Watches:
             except ApiError as error:
                 if not failures:
                     _log.warning("A watch broke off", kind=resource.kind, error=str(error))
+                asked = error.retry_after_seconds or 0.0
                 if error.status in {_GONE, _NOT_SERVED}:
                     version = 0
             failures = 0 if self._clock() - began >= _LASTING_SECONDS else failures + 1
-            if failures:
-                await asyncio.sleep(self._choose_pause(failures))
+            if failures or asked:
+                await asyncio.sleep(max(asked, self._choose_pause(failures)))
 
     def _take(self, resource: Resource, event: dict[str, Any]) -> int:
         """Pass an event on; return the version that it brings the watch to."""
@@ -97,5 +98,7 @@ class Watches:
         return version_of(manifest)
 
     def _choose_pause(self, failures: int) -> float:
-        pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 16), _LONGEST_PAUSE_SECONDS)
+        pause = min(
+            _FIRST_PAUSE_SECONDS * 2.0 ** min(max(failures, 1) - 1, 16), _LONGEST_PAUSE_SECONDS
+        )
         return pause * (1 + _JITTER * self._random())

@@ -145,6 +145,23 @@ async def test_a_failure_keeps_the_place() -> None:
     assert api.listed == 1
 
 
+async def test_the_server_says_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is overloaded is left alone for as long as it asks for."""
+    slept: list[float] = []
+    sleep = asyncio.sleep
+
+    async def take_note(seconds: float) -> None:
+        slept.append(seconds)
+        await sleep(0 if seconds == 7.0 else seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", take_note)
+    busy = ApiError("busy", status=429, reason="TooManyRequests", retry_after_seconds=7.0)
+    api = FakeWatchApi([an_event("ADDED", "a", 110)], busy, [])
+    await Harness(api).run()
+    assert api.asked == [100, 110, 110]
+    assert slept.count(7.0) == 1
+
+
 async def test_a_kind_without_an_api_is_not_asked_for() -> None:
     """Until it is served: then it is listed and watched."""
     api = FakeWatchApi([])
