@@ -9,9 +9,26 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from typing import Final
 
 _LIMIT: Final = 240
+
+# Colours and titles of a terminal, before what is left of them looks like text.
+_ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+# Credentials have no place in a log; where they got there, a status must not spread them.
+_SECRETS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        (r"(?<=://)[^/\s@]+@", "…@"),
+        (r"\b(bearer|basic) [\w.~+/=-]{8,}", r"\1 …"),
+        (
+            r"((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
+            r"[^\s\"',;&}]+",
+            r"\1…",
+        ),
+    )
+)
 
 # Each is replaced wherever it stands; the order matters where one holds another.
 _NOISE: Final = tuple(
@@ -42,16 +59,29 @@ _NOISE: Final = tuple(
 
 def tidy(text: str, limit: int = _LIMIT) -> str:
     """The message on one line, without what changes by itself, without a final full stop."""
+    text = _ESCAPES.sub("", text)
     for pattern, replacement in _NOISE:
         text = pattern.sub(replacement, text)
+    text = "".join(it for it in text if not unicodedata.category(it).startswith("C"))
     text = text.strip().rstrip(".")
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
 def last_line(text: str) -> str:
-    """The last line that says something; of a JSON log record, its words only."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return tidy(_words_of_record(lines[-1])) if lines else ""
+    """The last line that says something; of a JSON log record, its words only.
+
+    Short, without control characters, and without what looks like a credential.
+    """
+    line = _find_last_line(text)
+    words = _words_of_record(line)
+    for pattern, replacement in _SECRETS:
+        words = pattern.sub(replacement, words)
+    return tidy(words)
+
+
+def _find_last_line(text: str) -> str:
+    lines = reversed(text.splitlines())
+    return next((line for line in lines if tidy(line)), "")
 
 
 def _words_of_record(line: str) -> str:
@@ -61,9 +91,10 @@ def _words_of_record(line: str) -> str:
         return line
     if not isinstance(record, dict):
         return line
-    words = [
-        str(record[key]) for key in ("event", "message", "error", "exception") if record.get(key)
-    ]
+    words = [str(record[key]) for key in ("event", "message", "error") if record.get(key)]
+    if isinstance(record.get("exception"), str):
+        # Of a traceback, what was raised.
+        words.append(_find_last_line(record["exception"]))
     return ": ".join(words) or line
 
 

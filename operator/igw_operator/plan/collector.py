@@ -138,4 +138,6 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "config", "mountPath": conventions.COLLECTOR_CONFIG_DIR, "readOnly": True}
         ],
+        # It has no last words of its own: those of its log, without any right to read logs.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
     }

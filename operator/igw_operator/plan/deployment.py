@@ -120,6 +120,9 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
             "limits": dict(spec.resources.limits),
         },
         "securityContext": build_container_security(),
+        # A crash without last words: the end of its log is in the pod's status then, and from
+        # there in the gateway's, without any right to read logs.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _build_mounts(spec),
     } | _build_probes()
 

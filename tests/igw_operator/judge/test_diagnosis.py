@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -327,6 +328,52 @@ def test_a_message_stands_still_while_nothing_changes(first: str, second: str) -
     }
 
     assert len(messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("log", "line"),
+    [
+        ("loading\n\x1b[31mno \x1b[1mdisk\x1b[0m\n\x1b[0m\n", "no disk"),
+        ("50 %\r100 %\rno disk\x07\x00 left\n", "no disk left"),
+        ("no \u202edisk\u200b", "no disk"),
+        ("\x1b]0;title\x07no disk\x1b", "no disk"),
+        (
+            json.dumps(
+                {
+                    "event": "request_failed",
+                    "exception": 'Traceback:\n  File "a.py", line 1\nOSError: no disk\n',
+                }
+            ),
+            "request_failed: OSError: no disk",
+        ),
+        (
+            "cannot GET https://me:hunter2@models.example/m?token=abc&v=2",
+            "cannot GET https://…@models.example/m?token=…&v=2",
+        ),
+        ('{"event": "no", "error": "Authorization: Bearer eyJhbGciOi.x.y"}', "no: Authorization"),
+        ("password: 'hunter2', API_KEY=abc", "password: '…', API_KEY=…"),
+    ],
+    ids=[
+        "colours",
+        "a progress bar",
+        "invisible characters",
+        "the title of a terminal",
+        "a log record with a traceback",
+        "credentials in an address",
+        "a bearer token",
+        "a password and a key",
+    ],
+)
+@pytest.mark.pain(5)
+def test_the_last_line_of_a_log_is_shown_clean(log: str, line: str) -> None:
+    """One line of plain text, and no credential that stands in it."""
+    pod = a_pod(container=crashed(1, log))
+
+    message = judged(a_snapshot(deployment=unready(), pods=[pod]))["message"]
+
+    assert f"exited with code 1: {line}" in message
+    assert message.isprintable()
+    assert not any(word in message for word in ("hunter2", "abc", "eyJ"))
 
 
 def test_a_long_message_is_cut() -> None:
