@@ -34,6 +34,7 @@ def test_a_photograph_is_classified_truly(
     assert answer.request_id == "asked-for"
 
 
+@pytest.mark.pain(15)
 def test_one_request_is_in_log_trace_and_metrics(ready_gateway: Shared) -> None:
     """The three pillars tell of the same request with the same trace_id."""
     gateway, client = ready_gateway
@@ -70,6 +71,7 @@ def test_one_request_is_in_log_trace_and_metrics(ready_gateway: Shared) -> None:
     )
 
 
+@pytest.mark.pain(13)
 def test_the_rules_are_loaded_and_record(ready_gateway: Shared) -> None:
     """Prometheus evaluates the gateway's rules and the SLI comes out of them."""
     gateway, client = ready_gateway
@@ -141,6 +143,7 @@ def test_an_invalid_edit_is_refused_and_changes_nothing(ready_gateway: Shared) -
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
 
+@pytest.mark.pain(8)
 def test_a_deleted_gateway_leaves_nothing(gateway: Gateway, kubectl: Kubectl) -> None:
     """Also with the operator down: the garbage collector needs no operator."""
     gateway.apply()

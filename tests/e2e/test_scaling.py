@@ -46,6 +46,7 @@ def test_an_idle_gateway_has_no_load(scaled: Shared) -> None:
     assert gateway.replicas() == 1
 
 
+@pytest.mark.pain(6)
 def test_an_adapter_that_is_gone_is_noticed(scaled: Shared, kubectl: Kubectl) -> None:
     """The HPA says that all is well, and would never scale down; ScalingReady says so."""
     gateway, _ = scaled

@@ -11,6 +11,7 @@ from harness.kubectl import Kubectl
 from harness.shell import ROOT, CommandError, wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+OPERATOR_IMAGE = "igw.dev/operator:0.1.0"
 METRICS_API = ROOT / "manifests" / "prometheus-adapter" / "api-service.yaml"
 
 
@@ -35,6 +36,7 @@ def a_runtime(kubectl: Kubectl) -> Iterator[Callable[..., None]]:
         kubectl("delete", "igwr", name)
 
 
+@pytest.mark.pain(5)
 def test_an_image_that_cannot_be_pulled(gateway: Gateway, a_runtime: Callable[..., None]) -> None:
     """ImagePullFailed, with the image's name."""
     a_runtime("no-such-image", image="igw.dev/no-such-runtime:9.9.9")
@@ -45,6 +47,19 @@ def test_an_image_that_cannot_be_pulled(gateway: Gateway, a_runtime: Callable[..
     assert ready["status"] == "False"
     assert "igw.dev/no-such-runtime:9.9.9" in ready["message"]
     assert "kubectl" in ready["message"]
+
+
+@pytest.mark.pain(5)
+def test_an_image_that_is_no_runtime(gateway: Gateway, a_runtime: Callable[..., None]) -> None:
+    """CrashLoop, with what the container said last: the operator's image, taken by mistake."""
+    a_runtime("no-runtime", image=OPERATOR_IMAGE)
+    gateway.apply(runtimeRef={"name": "no-runtime"})
+
+    ready = gateway.wait_reason("CrashLoop")
+
+    assert "exited with code 2: " in ready["message"]
+    assert "'serve'" in ready["message"]
+    assert "--previous" in ready["message"]
 
 
 def test_a_replica_that_fits_no_node(gateway: Gateway) -> None:
@@ -68,6 +83,7 @@ def test_a_model_that_the_image_does_not_carry(gateway: Gateway) -> None:
     assert gateway.pods() == []
 
 
+@pytest.mark.pain(5)
 def test_a_model_that_the_runtime_does_not_find(gateway: Gateway) -> None:
     """The runtime's own last words reach REASON."""
     gateway.apply(model={"name": "mine", "uri": "file:///models/nowhere"})
@@ -103,6 +119,7 @@ def test_a_runtime_that_does_not_exist(gateway: Gateway, a_runtime: Callable[...
     gateway.wait_ready()
 
 
+@pytest.mark.pain(5)
 def test_a_quota_that_is_too_small(gateway: Gateway, namespace: str) -> None:
     """QuotaExceeded, with the quota's name."""
     gateway.kubectl.apply(
@@ -120,6 +137,7 @@ def test_a_quota_that_is_too_small(gateway: Gateway, namespace: str) -> None:
     assert "tiny" in ready["message"]
 
 
+@pytest.mark.pain(2)
 def test_waiting_right_after_an_edit_never_passes_on_the_old_generation(
     gateway: Gateway,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from harness.metrics_page import metrics_page
+from harness.pains import pains_page
 from harness.provider import choose
 from harness.reference import reference
 from harness.shell import ROOT, run, say
@@ -52,7 +53,12 @@ def main() -> None:
         path = ROOT / "crds" / name
         path.write_text(_NOTICE + as_yaml(manifest))
         say(f"wrote {path.relative_to(ROOT)}")
-    for name, text in {"api.md": reference(), "metrics.md": metrics_page()}.items():
+    pages = {
+        "api.md": reference(),
+        "metrics.md": metrics_page(),
+        "what-does-not-happen.md": pains_page(),
+    }
+    for name, text in pages.items():
         page = ROOT / "docs" / name
         page.write_text(text)
         say(f"wrote {page.relative_to(ROOT)}")

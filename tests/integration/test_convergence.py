@@ -47,6 +47,7 @@ def test_one_gateway_becomes_all_children_and_owns_them(place: Place) -> None:
     assert all(it.code < 300 for it in writes)
 
 
+@pytest.mark.pain(8)
 def test_the_gateway_itself_is_left_alone(place: Place) -> None:
     """No finalizer, no annotation, no change of spec: nothing of the operator but the status."""
     before = place.apply()["metadata"]
@@ -58,6 +59,7 @@ def test_the_gateway_itself_is_left_alone(place: Place) -> None:
     assert managers == {"tester", conventions.STATUS_MANAGER}
 
 
+@pytest.mark.pain(9)
 def test_a_settled_gateway_causes_no_writes(place: Place) -> None:
     """Five quiet seconds in the audit log."""
     place.make()
@@ -148,6 +150,7 @@ def test_any_drift_is_repaired_by_one_write(place: Place, kind: str, patch: dict
     assert len([it for it in writes if it.resource != "events" and not it.subresource]) == 1
 
 
+@pytest.mark.pain(15)
 def test_fields_of_others_are_left_and_counted(place: Place, operator: OperatorProcess) -> None:
     """A label, an annotation and `kubectl rollout restart` stay, and cause no write."""
     place.make()
@@ -219,6 +222,7 @@ def test_a_child_that_is_no_longer_wanted_goes(place: Place) -> None:
     assert {"Deployment", "Service", "PodDisruptionBudget"} <= kinds
 
 
+@pytest.mark.pain(7)
 def test_a_restart_writes_nothing(place: Place, operator: OperatorProcess) -> None:
     """A new process looks at everything and finds it done."""
     place.make()
@@ -249,6 +253,7 @@ def test_what_happened_while_the_operator_was_down_is_made_up_for(
 
 
 @pytest.mark.parametrize("is_down", [False, True], ids=["operator at work", "operator down"])
+@pytest.mark.pain(8)
 def test_a_deleted_gateway_takes_its_children_along(
     place: Place, operator: OperatorProcess, *, is_down: bool
 ) -> None:
@@ -267,6 +272,17 @@ def test_a_deleted_gateway_takes_its_children_along(
         lambda: operator.metric(conventions.METRIC_DESIRED_REPLICAS, **labels) is None,
         "its metric to go",
     )
+
+
+@pytest.mark.pain(8)
+def test_a_gateway_that_cannot_be_done_is_deleted_all_the_same(place: Place) -> None:
+    """Nothing that is wrong with it stands before its end, for nothing waits for its end."""
+    place.make()
+    place.apply(runtimeRef={"name": "nowhere"})
+    wait_for(lambda: place.condition("Stalled"), "it to be stalled")
+    place.cluster.delete("InferenceGateway", place.namespace, "photos")
+    assert place.cluster.get("InferenceGateway", place.namespace, "photos") is None
+    wait_for(lambda: not place.children(), "the children to go", timeout_seconds=60)
 
 
 def _events(place: Place, reason: str) -> list[Any]:

@@ -95,6 +95,7 @@ def test_keda_is_chosen_where_it_alone_knows_the_load(place: Place) -> None:
     assert place.get(HPA) is None
 
 
+@pytest.mark.pain(4)
 def test_who_scales_changes_hands_and_replicas_never_dip(place: Place) -> None:
     """HPA, KEDA, fixed, HPA, KEDA, HPA: each takes the number that it finds (kserve#5196)."""
     place.make(scaling=BY_HPA)
@@ -136,6 +137,7 @@ def test_who_scales_changes_hands_and_replicas_never_dip(place: Place) -> None:
     assert place.get("ScaledObject") is None
 
 
+@pytest.mark.pain(4)
 def test_a_pause_is_respected_and_said(place: Place) -> None:
     """KEDA takes its HPA away; the number stays, nobody makes another autoscaler."""
     place.make(scaling=BY_KEDA)
@@ -163,6 +165,7 @@ def test_a_pause_is_respected_and_said(place: Place) -> None:
     )
 
 
+@pytest.mark.pain(4)
 def test_without_kedas_operator_the_change_waits_and_nothing_is_lost(
     rig: Rig, place: Place
 ) -> None:

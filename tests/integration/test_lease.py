@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from integration.cluster import LEASE, wait_for
 from integration.conftest import Place
 from integration.operator_process import OperatorProcess
 from localnode.controlplane import ControlPlane
 
 
+@pytest.mark.pain(7)
 def test_the_second_operator_waits_and_takes_over(
     place: Place, plane: ControlPlane, operator: OperatorProcess, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from igw_operator import kinds
 from integration.cluster import wait_for
 from integration.conftest import Place
@@ -16,12 +18,16 @@ from integration.operator_process import OperatorProcess
 QUIET: dict[str, Any] = {"replicas": 0, "observability": {"collector": {"mode": "Disabled"}}}
 
 
-def test_a_refused_child_is_not_sent_again_at_each_event(place: Place) -> None:
-    """A quota refuses it; fifty events of the gateway later it was tried twice at most."""
+@pytest.mark.pain(9)
+def test_a_refused_child_is_not_sent_again_at_each_event(
+    place: Place, operator: OperatorProcess
+) -> None:
+    """A quota refuses it; fifty events later it was tried twice at most, and told as often."""
     _allow(place, configmaps="0")
     place.apply(**QUIET)
     wait_for(lambda: place.condition("Ready").get("reason") == "QuotaExceeded", "the reason")
     place.wait_settled()
+    told = operator.log.read_text().count(place.namespace)
     with place.recording() as writes:
         for number in range(50):
             patch = {"metadata": {"annotations": {"touched": str(number)}}}
@@ -31,6 +37,7 @@ def test_a_refused_child_is_not_sent_again_at_each_event(place: Place) -> None:
         place.wait_settled()
     assert len([it for it in writes if it.resource == "configmaps"]) <= 2
     assert [it for it in writes if it.resource not in {"configmaps", "events"}] == []
+    assert operator.log.read_text().count(place.namespace) - told <= 4
     place.cluster.request("DELETE", f"/api/v1/namespaces/{place.namespace}/resourcequotas/limit")
     wait_for(lambda: place.get("ConfigMap", "photos-config"), "it to be made", timeout_seconds=60)
     place.wait_settled()
@@ -71,6 +78,7 @@ def test_a_child_that_cannot_be_changed_any_more_is_named(place: Place) -> None:
     wait_for(lambda: place.condition("Ready").get("status") == "True", "it to be ours", 30)
 
 
+@pytest.mark.pain(9)
 def test_a_fight_over_a_field_ends_in_a_truce_that_names_the_other(
     place: Place, operator: OperatorProcess
 ) -> None:

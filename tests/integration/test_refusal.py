@@ -16,6 +16,7 @@ from integration.operator_process import OperatorProcess
 
 
 @pytest.mark.parametrize("bad", BAD_GATEWAYS, ids=[bad.sentence for bad in BAD_GATEWAYS])
+@pytest.mark.pain(15)
 def test_the_api_server_refuses(cluster: Cluster, bad: BadGateway) -> None:
     """The message names the field and says what to write."""
     spec = {"model": {"name": "resnet50"}} | bad.spec
@@ -59,6 +60,7 @@ def test_two_names_that_begin_alike_do_not_meet(place: Place) -> None:
         ),
     ],
 )
+@pytest.mark.pain(15)
 def test_what_only_the_operator_can_know_stalls(
     place: Place, spec: dict[str, Any], path: str, says: str
 ) -> None:
@@ -76,6 +78,7 @@ def test_what_only_the_operator_can_know_stalls(
     assert len(writes) <= 3
 
 
+@pytest.mark.pain(15)
 def test_a_gateway_recovers_when_its_runtime_appears(place: Place) -> None:
     """Nobody touches the gateway; the runtime's arrival is enough."""
     name = f"late-{place.namespace}"

@@ -241,6 +241,7 @@ def test_waves_follow_each_other_after_their_soak(fleet: Fleet) -> None:
     assert (served["readyBefore"], served["served"]) == (True, True)
 
 
+@pytest.mark.pain(12)
 def test_a_bad_image_stops_at_the_first_gateway_and_is_named(fleet: Fleet, pods: FakePods) -> None:
     """The old pods go on serving; the cure, here a push of the image, resumes the rollout."""
     tag = f"bad-{fleet.name}"
@@ -401,6 +402,7 @@ def _wait_rolled(fleet: Fleet, size: int) -> None:
     wait_for(is_rolled, "the pods to be replaced", timeout_seconds=40)
 
 
+@pytest.mark.pain(7)
 def test_a_new_operator_restarts_no_pod_until_it_is_told_to(
     fleet: Fleet, operator: OperatorProcess
 ) -> None:
@@ -487,6 +489,7 @@ def test_what_an_operator_without_records_made_is_adopted_without_a_restart(
         ),
     ],
 )
+@pytest.mark.pain(12)
 def test_a_rollout_that_makes_no_sense_is_refused(
     cluster: tuple[Cluster, ControlPlane], rollout: dict[str, Any], says: str
 ) -> None:

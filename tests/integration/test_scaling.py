@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from igw_operator import conventions, kinds
 from integration.cluster import wait_for
 from integration.conftest import Place
@@ -20,6 +22,7 @@ def test_scaling_starts_at_its_minimum(place: Place) -> None:
     assert seen == [3]
 
 
+@pytest.mark.pain(3)
 def test_replicas_that_an_autoscaler_chose_survive_edits(place: Place) -> None:
     """Seven replicas stay seven while the pod template changes; the operator never owns them."""
     place.make()
@@ -33,6 +36,7 @@ def test_replicas_that_an_autoscaler_chose_survive_edits(place: Place) -> None:
     assert not owns_replicas(place)
 
 
+@pytest.mark.pain(3)
 def test_switching_scaling_on_and_off_never_drops_replicas(place: Place) -> None:
     """Seven fixed, then scaled from seven to nine, then fixed at eight: nothing below."""
     place.make(replicas=7)
@@ -68,6 +72,22 @@ def test_a_fixed_number_is_held(place: Place) -> None:
     wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 2, "two replicas")
 
 
+@pytest.mark.pain(3)
+def test_the_gateways_own_scale_is_enough_for_an_autoscaler(place: Place) -> None:
+    """Number and selector can be read through the subresource, and what is set there is kept."""
+    place.make(replicas=2)
+    path = kinds.GATEWAY.path(place.namespace, "photos", "scale")
+    patch = {"spec": {"replicas": 3}}
+    place.cluster.patch("InferenceGateway", place.namespace, "photos", patch, subresource="scale")
+    wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 3, "three replicas")
+    place.wait_settled()
+    scale = place.cluster.request("GET", path)
+    assert scale["spec"]["replicas"] == 3
+    pods = place.must_get("Deployment")["spec"]["selector"]["matchLabels"]
+    assert dict(it.split("=") for it in scale["status"]["selector"].split(",")) == pods
+
+
+@pytest.mark.pain(3)
 def test_somebodys_autoscaler_is_not_fought(place: Place) -> None:
     """It wants three where one is fixed: the number stays with it, and a condition names it."""
     place.make(replicas=1)

@@ -50,6 +50,7 @@ def wait(
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.pain(2)
 def test_waiting_right_after_an_edit_never_passes_on_the_old_generation(
     place: Place, kubectl: Kubectl
 ) -> None:
@@ -68,6 +69,7 @@ def test_waiting_right_after_an_edit_never_passes_on_the_old_generation(
         assert kstatus(seen) is KStatus.CURRENT
 
 
+@pytest.mark.pain(2)
 def test_waiting_right_after_an_edit_that_cannot_be_done_never_passes(
     place: Place, kubectl: Kubectl
 ) -> None:
@@ -80,6 +82,7 @@ def test_waiting_right_after_an_edit_that_cannot_be_done_never_passes(
         assert "timed out waiting for the condition" in done.stderr
 
 
+@pytest.mark.pain(2)
 def test_while_the_operator_is_away_an_edit_is_never_ready(
     place: Place, kubectl: Kubectl, operator: OperatorProcess
 ) -> None:

@@ -47,6 +47,7 @@ def test_edits_while_the_operator_is_down(still: Rig) -> None:
 
 
 @pytest.mark.case(9, "O1 O5")
+@pytest.mark.pain(8)
 def test_a_gateway_deleted_while_the_operator_is_down(lively: Rig) -> None:
     """Its children go with it, and the operator does not bring one back."""
     place, mark = lively.place(), lively.operator.mark()
@@ -63,6 +64,7 @@ def test_a_gateway_deleted_while_the_operator_is_down(lively: Rig) -> None:
 
 
 @pytest.mark.case(23, "O5 O7")
+@pytest.mark.pain(3)
 def test_autoscaling_off_and_on_with_live_replicas(still: Rig) -> None:
     """Seven replicas that an autoscaler chose: through all changes of hands never fewer."""
     place, mark = still.place(), still.operator.mark()
@@ -82,6 +84,7 @@ def test_autoscaling_off_and_on_with_live_replicas(still: Rig) -> None:
 
 @pytest.mark.core
 @pytest.mark.case(23, "O2 O5 O7")
+@pytest.mark.pain(3)
 def test_an_autoscaler_and_the_operator_do_not_fight(still: Rig) -> None:
     """Whatever number the autoscaler sets stays, and costs no write."""
     place, mark = still.place(), still.operator.mark()

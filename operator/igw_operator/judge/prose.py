@@ -16,17 +16,14 @@ _LIMIT: Final = 240
 
 # Colours and titles of a terminal, before what is left of them looks like text.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)?")
+_NAMES: Final = r"(?:passw(?:or)?d|secret|token|(?:api|access)[_-]?key)"
 # Credentials have no place in a log; where they got there, a status must not spread them.
 _SECRETS: Final = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"(?<=://)[^/\s@]+@", "…@"),
         (r"\b(bearer|basic) [\w.~+/=-]{8,}", r"\1 …"),
-        (
-            r"((?:password|passwd|secret|token|api[_-]?key|access[_-]?key)[\"']?\s*[=:]\s*[\"']?)"
-            r"[^\s\"',;&}]+",
-            r"\1…",
-        ),
+        (rf"({_NAMES}[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&}}]+", r"\1…"),
     )
 )
 

@@ -58,6 +58,7 @@ async def test_an_event_says_what_about_whom(recorder: EventRecorder, api: FakeA
     assert event["regarding"]["uid"] == "uid-demo-photos"
 
 
+@pytest.mark.pain(15)
 async def test_a_repeated_event_raises_a_count(recorder: EventRecorder, api: FakeApi) -> None:
     """One object however often; another note is another event."""
     for _ in range(3):

@@ -41,6 +41,7 @@ def test_the_committed_file_is_in_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CRDS)
+@pytest.mark.pain(15)
 def test_it_fits_the_client_side_apply_annotation(name: str) -> None:
     """`kubectl apply -f crds/` works; a quarter of the limit leaves room to grow."""
     assert len((FOLDER / name).read_text()) < ANNOTATION_LIMIT / 4

@@ -119,6 +119,7 @@ async def test_when_keda_last_looked_concerns_nobody(harness: Harness) -> None:
     assert await harness.queued() == {PHOTOS}
 
 
+@pytest.mark.pain(15)
 async def test_a_changed_runtime_concerns_its_gateways(harness: Harness) -> None:
     """A status that we wrote ourselves does not."""
     harness.take(kinds.RUNTIME, "default", spec={"image": "a"})

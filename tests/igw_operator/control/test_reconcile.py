@@ -353,6 +353,7 @@ async def test_keda_waits_for_an_hpa_that_cannot_be_removed(harness: Harness) ->
 
 
 @pytest.mark.parametrize("spec", [{}, {"replicas": 2}], ids=["an HPA", "a fixed number"])
+@pytest.mark.pain(4)
 async def test_what_follows_keda_waits_until_it_has_let_go(
     harness: Harness, spec: dict[str, Any]
 ) -> None:
@@ -441,6 +442,7 @@ async def test_a_bad_spec_is_reported_and_what_serves_stays(harness: Harness) ->
     assert "spec.runtimeRef.name" in harness.condition("Stalled")["message"]
 
 
+@pytest.mark.pain(14)
 async def test_what_serves_is_still_counted_while_the_spec_cannot_be_read(
     harness: Harness,
 ) -> None:

@@ -178,6 +178,7 @@ async def test_an_invalid_spec_moves_nobody(harness: Harness) -> None:
     assert harness.status()["conditions"][0]["reason"] == "InvalidSpec"
 
 
+@pytest.mark.pain(12)
 async def test_steps_and_holds_are_told_as_events(harness: Harness) -> None:
     """About an object without a namespace, in the namespace that Kubernetes has for these."""
     harness.put_runtime(image="other:1")
@@ -199,6 +200,7 @@ async def test_steps_and_holds_are_told_as_events(harness: Harness) -> None:
     assert {it["regarding"]["name"] for it in events} == {"default"}
 
 
+@pytest.mark.pain(12)
 async def test_a_rollout_is_in_the_metrics(harness: Harness) -> None:
     """Who waits, and whether it is held: an alert needs no look at the object."""
 

@@ -112,6 +112,7 @@ async def test_of_several_later_wishes_the_earliest_counts(
     assert await take(queue) is None
 
 
+@pytest.mark.pain(9)
 def test_failures_back_off_up_to_five_minutes(queue: WorkQueue[str]) -> None:
     """Half a second, doubled each time, bounded; forgotten after a success."""
     delays = [queue.add_failed("a") for _ in range(12)]
@@ -133,6 +134,7 @@ def test_one_failing_key_does_not_slow_another_down(queue: WorkQueue[str]) -> No
     assert queue.add_failed("b") == 0.5
 
 
+@pytest.mark.pain(9)
 def test_all_retries_share_a_rate(clock: FakeClock) -> None:
     """A thousand keys that fail at once do not come back at once."""
     backoff = Backoff(retries_per_second=10, burst=5)

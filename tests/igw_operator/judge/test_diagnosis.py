@@ -266,6 +266,7 @@ def judged(snapshot: Snapshot) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids(CASES))
+@pytest.mark.pain(5)
 def test_a_broken_pod_gives_its_reason(case: Case) -> None:
     """One stable reason, the object, the cause and the next command."""
     snapshot = replace(a_snapshot(deployment=unready(), pods=[case.pod]), events=case.events)
@@ -277,6 +278,7 @@ def test_a_broken_pod_gives_its_reason(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=ids(CASES))
+@pytest.mark.pain(5)
 def test_the_broken_pod_is_found_among_healthy_ones(case: Case) -> None:
     """All pods are looked at, not the first one (KServe inspects only items[0])."""
     healthy = [

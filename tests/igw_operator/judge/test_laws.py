@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -187,6 +188,7 @@ def test_a_ready_gateway_has_no_child_that_kstatus_waits_for(snapshot: Snapshot)
 
 @settings(max_examples=300, deadline=None)
 @given(snapshots())
+@pytest.mark.pain(1)
 def test_ready_has_evidence(snapshot: Snapshot) -> None:
     """Never True on an old generation, a missing child, a failure or a wrong number."""
     status = judge(snapshot, None, NOW)

@@ -161,6 +161,7 @@ SCALING: dict[str, tuple[Snapshot, str, Reason, str]] = {
 
 
 @pytest.mark.parametrize(("snapshot", "status", "reason", "says"), SCALING.values(), ids=SCALING)
+@pytest.mark.pain(6)
 def test_scaling_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
     """The number of replicas follows what is asked for, or the condition says why not."""
     found = judged(snapshot)
@@ -233,6 +234,7 @@ METRICS: dict[str, tuple[Snapshot, str, Reason, str]] = {
 
 
 @pytest.mark.parametrize(("snapshot", "status", "reason", "says"), METRICS.values(), ids=METRICS)
+@pytest.mark.pain(6)
 def test_each_metric_is_accounted_for(
     snapshot: Snapshot, status: str, reason: Reason, says: str
 ) -> None:

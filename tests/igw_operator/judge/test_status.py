@@ -90,6 +90,7 @@ def test_a_gateway_that_is_as_asked_for() -> None:
     }
 
 
+@pytest.mark.pain(5)
 def test_a_gateway_of_which_nothing_exists_yet() -> None:
     """The first visit writes every condition."""
     status = judged(replace(a_snapshot(), children={}, replica_sets=[], desired=[]))
@@ -118,6 +119,7 @@ NOT_READY = {
 
 
 @pytest.mark.parametrize("snapshot", NOT_READY.values(), ids=NOT_READY)
+@pytest.mark.pain(1)
 def test_ready_is_false_while_anything_is_missing(snapshot: Snapshot) -> None:
     """One thing that is not as asked for is enough."""
     status = judged(snapshot)
@@ -164,6 +166,7 @@ def test_children_that_are_not_stamped_yet_are_compared_all_the_same() -> None:
     assert ready_of(judged(replace(snapshot, desired=bare)))["status"] == "True"
 
 
+@pytest.mark.pain(2)
 def test_a_changed_template_is_not_ready_by_the_old_pods() -> None:
     """`kubectl wait` right after an edit must not pass (KServe and NIM race here)."""
     snapshot = a_snapshot(generation=2, deployment=deployment_status(3, observedGeneration=0))
@@ -175,6 +178,7 @@ def test_a_changed_template_is_not_ready_by_the_old_pods() -> None:
     assert condition_of(status, "Available")["status"] == "True"
 
 
+@pytest.mark.pain(1)
 def test_zero_replicas_on_request_are_ready_and_not_available() -> None:
     """The wish is fulfilled, and nothing answers (LLMKube#1303 says Available)."""
     status = judged(fixed(0))

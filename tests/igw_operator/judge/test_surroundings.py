@@ -96,6 +96,7 @@ MONITORING: dict[str, tuple[Snapshot, str, Reason, str]] = {
 @pytest.mark.parametrize(
     ("snapshot", "status", "reason", "says"), MONITORING.values(), ids=MONITORING
 )
+@pytest.mark.pain(13)
 def test_monitoring_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
     """Never True without proof, and never a reason to be unready."""
     found = judged(snapshot, "MonitoringReady")
@@ -291,6 +292,7 @@ def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: 
     [({}, Reason.NO_DATA), ({"observability": without_metrics()}, Reason.MONITORING_DISABLED)],
     ids=["no reading yet", "no metrics at all"],
 )
+@pytest.mark.pain(11)
 def test_objectives_without_readings_are_unknown(spec: Mapping[str, Any], reason: Reason) -> None:
     """No data is neither success nor failure."""
     assert judged(a_snapshot(spec=spec), "SLOMet")[:2] == ("Unknown", reason)

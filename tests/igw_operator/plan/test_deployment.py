@@ -82,10 +82,27 @@ def test_gives_up_a_start_before_the_rollout_does() -> None:
     assert 300 < budget < deployment["spec"]["progressDeadlineSeconds"]
 
 
+@pytest.mark.pain(10)
 def test_never_serves_with_fewer_replicas_during_a_rollout() -> None:
     """A new replica is ready before an old one goes."""
     strategy = build()[KEY]["spec"]["strategy"]
     assert strategy["rollingUpdate"] == {"maxSurge": "25%", "maxUnavailable": 0}
+
+
+@pytest.mark.pain(10)
+def test_is_ready_when_the_runtime_says_so() -> None:
+    """An open port is no loaded model: both probes of readiness ask for /ready."""
+    for name in ("startupProbe", "readinessProbe"):
+        probe = container(build()[KEY])[name]
+        assert probe["httpGet"] == {"path": "/ready", "port": "http"}
+        assert not {"tcpSocket", "exec", "grpc"} & probe.keys()
+
+
+def test_a_crash_leaves_its_last_line() -> None:
+    """In the pod's status, so that nobody needs the right to read logs; of the collector too."""
+    for name in ("photos", "photos-collector"):
+        policy = container(build()["Deployment", name])["terminationMessagePolicy"]
+        assert policy == "FallbackToLogsOnError"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ KEY = ("PodDisruptionBudget", "photos")
     [{}, {"replicas": 2}, {"scaling": {"minReplicas": 1, "maxReplicas": 2}}],
     ids=["default", "two replicas", "scaling from one"],
 )
+@pytest.mark.pain(15)
 def test_lets_one_replica_go_at_a_time(spec: dict[str, Any]) -> None:
     """A drain goes on, one replica after the other, even where one never gets ready."""
     budget = build(**spec)[KEY]["spec"]

@@ -57,6 +57,7 @@ def has_variable(manifest: Manifest, version: str) -> bool:
     return {"name": "VERSION", "value": version} in env
 
 
+@pytest.mark.pain(7)
 def test_a_new_operator_leaves_pods_alone() -> None:
     """Both templates stay as they were; the objects do not change by a byte."""
     gateway = a_gateway()

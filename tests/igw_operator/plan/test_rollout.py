@@ -62,6 +62,7 @@ def test_a_share_is_rounded_up(size: int, percent: int, count: int) -> None:
     assert len(fleet.moved("b")) == count
 
 
+@pytest.mark.pain(11)
 def test_a_share_is_of_those_that_can_prove_something() -> None:
     """Ten gateways that were broken before are no test of an image."""
     fleet = a_fleet(20)
@@ -118,6 +119,7 @@ def test_no_waves_mean_everybody_at_once() -> None:
     assert fleet.images() == ["b"] * 5
 
 
+@pytest.mark.pain(12)
 def test_a_failing_gateway_holds_the_rollout_and_is_named() -> None:
     """Nobody else moves, however long it takes; the cure lifts the hold by itself."""
     fleet = a_fleet(10, waves=[{"percent": 20}])

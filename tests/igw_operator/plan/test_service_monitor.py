@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from igw_operator.plan.inputs import Defaults
 from plan_kit.children import build
 
@@ -27,6 +29,7 @@ def test_gives_series_the_identity_that_rules_select_by() -> None:
     assert {"action": "labeldrop", "regex": "endpoint"} in relabelings
 
 
+@pytest.mark.pain(13)
 def test_is_found_by_a_prometheus_that_selects_by_label() -> None:
     """The gateway's labels win over the operator's; none of them can hide whose it is."""
     defaults = Defaults(monitor_labels={"release": "a", "tier": "b"})

@@ -55,6 +55,7 @@ def test_loaded_model_states_how_it_is_run(models: Path) -> None:
     assert load(models, version="7").served.version == "7"
 
 
+@pytest.mark.pain(10)
 def test_wrong_golden_answer_is_not_served(models: Path) -> None:
     """Weights that do not belong to the package never become ready."""
     manifest = json.loads((models / "colours" / "model.json").read_text())

@@ -179,6 +179,7 @@ async def test_slow_body_times_out() -> None:
 @pytest.mark.parametrize(
     ("state", "slug"), [(State.STARTING, "not-ready"), (State.STOPPING, "stopping")]
 )
+@pytest.mark.pain(10)
 async def test_no_work_is_taken_before_ready_or_after_drain(state: State, slug: str) -> None:
     """Outside its serving phases the process says so at once, body unread."""
     with a_bench(state=state) as bench:

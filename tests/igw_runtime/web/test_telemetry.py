@@ -177,6 +177,7 @@ async def test_invented_method_names_neither_label_nor_span(bench: Bench) -> Non
     assert bench.sample("http_requests_total", **labels) == 1
 
 
+@pytest.mark.pain(14)
 async def test_seed_metrics_count_a_prediction(bench: Bench) -> None:
     """One request moves every metric once."""
     await bench.client.post("/predict", PNG)

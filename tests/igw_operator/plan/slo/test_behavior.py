@@ -98,6 +98,7 @@ def test_counts_every_way_to_ask(bench: RuleBench, endpoint: str) -> None:
     )
 
 
+@pytest.mark.pain(11)
 def test_does_not_page_for_one_failure_of_a_quiet_service(bench: RuleBench) -> None:
     """One of six requests an hour burns far above the limit, and wakes nobody."""
     failed_once = f"0+0x20 {'1 ' * 100}"
@@ -117,6 +118,7 @@ def test_pages_for_the_outage_of_a_quiet_service(bench: RuleBench) -> None:
     )
 
 
+@pytest.mark.pain(14)
 def test_pages_for_a_full_outage_within_seven_minutes(bench: RuleBench) -> None:
     """After an hour in good health, everything fails."""
     bench.run(
@@ -222,6 +224,7 @@ def test_does_not_page_for_fast_answers(bench: RuleBench) -> None:
     )
 
 
+@pytest.mark.pain(13)
 def test_finds_the_bucket_of_a_whole_second(bench: RuleBench) -> None:
     """1s is le="1.0", as the runtime writes it."""
     bench.run(
@@ -232,6 +235,7 @@ def test_finds_the_bucket_of_a_whole_second(bench: RuleBench) -> None:
     )
 
 
+@pytest.mark.pain(11)
 def test_has_no_latency_where_the_bucket_is_missing(bench: RuleBench) -> None:
     """A missing bucket is no data, never "all good" or "all slow", and somebody is told."""
     bench.run(
@@ -273,6 +277,7 @@ def test_joins_a_pod_once_its_bucket_is_whole(bench: RuleBench) -> None:
     )
 
 
+@pytest.mark.pain(11)
 def test_pages_when_nothing_is_measured(bench: RuleBench) -> None:
     """The objectives are blind when no pod answers, so that has an alert of its own."""
     bench.run(

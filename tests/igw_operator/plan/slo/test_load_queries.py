@@ -91,6 +91,7 @@ def test_only_predictions_count(bench: RuleBench) -> None:
     )
 
 
+@pytest.mark.pain(11)
 def test_nothing_scraped_is_no_number(bench: RuleBench) -> None:
     """Zero would scale a busy gateway down while Prometheus is blind."""
     queries = [keda(REQUESTS), keda(QUEUE), adapter(REQUESTS, "a"), adapter(QUEUE, "a")]
