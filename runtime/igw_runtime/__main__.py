@@ -1,4 +1,4 @@
-"""The command line: `serve`, `export`, `validate`; and how the process reports why it ends.
+"""The command line: `serve`, `export`, `validate`, `digest`; and how the process says why it ends.
 
 Heavy libraries are imported inside the commands, after SIGTERM is handled: as process 1 of a
 container an unhandled SIGTERM is ignored, and a pod that dies during start-up would linger.
@@ -84,6 +84,13 @@ def _validate(options: argparse.Namespace, _environment: Environment) -> int:
     return 0
 
 
+def _digest(options: argparse.Namespace, _environment: Environment) -> int:
+    from igw_runtime.models.artifact import build_digest, read_package  # noqa: PLC0415
+
+    print(build_digest(read_package(options.package)))
+    return 0
+
+
 def _export(options: argparse.Namespace, _environment: Environment) -> int:
     from igw_runtime.models.export import ExportOrder, export_model  # noqa: PLC0415
     from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
@@ -115,6 +122,9 @@ def _parse_arguments(
     validate.set_defaults(run=_validate)
     for command in (serve, validate):
         command.add_argument("--config", type=Path, default=environment.config_path)
+    digest = commands.add_parser("digest", help="print the sha256 that settings may pin")
+    digest.set_defaults(run=_digest)
+    digest.add_argument("package", type=Path, help="folder or archive of a model package")
     _add_export(commands.add_parser("export", help="make a model package (needs torch)"))
     return parser.parse_args(arguments)
 

@@ -55,6 +55,10 @@ class GoldenCheckFailedError(StartupError):
     exit_code = 70
 
 
+class EngineAnswerError(IgwRuntimeError):
+    """An engine returned something else than one row of scores for each image."""
+
+
 class RequestError(IgwRuntimeError):
     """One request cannot be answered; the message is the problem's detail."""
 

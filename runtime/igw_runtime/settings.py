@@ -171,7 +171,7 @@ def read_environment(variables: Mapping[str, str]) -> Environment:
         config_path=Path(variables.get("IGW_CONFIG") or DEFAULT_CONFIG_PATH),
         models_root=Path(variables.get("IGW_MODELS") or "/models"),
         termination_log=Path(variables.get("IGW_TERMINATION_LOG") or "/dev/termination-log"),
-        host=variables.get("IGW_HOST") or "0.0.0.0",  # noqa: S104  a pod's server faces its network
+        host=variables.get("IGW_HOST", ""),  # "" = every address, of every family
         pod_name=variables.get("POD_NAME", ""),
         pod_namespace=variables.get("POD_NAMESPACE", ""),
         node_name=variables.get("NODE_NAME", ""),

@@ -81,12 +81,13 @@ def _branch(span: ReadableSpan, spans: list[ReadableSpan]) -> Any:
 def a_bench(
     *,
     session: Session | None = None,
+    workers: int = 1,
     state: State = State.READY,
     slow_seconds: float = 0.3,
     sampling_percent: float = 100.0,
     **serving: Any,
 ) -> Iterator[Bench]:
-    """Build the serving path around one worker; `serving` overrides settings by field name."""
+    """Build the serving path around a worker; `serving` overrides settings by field name."""
     settings = ServingSettings().model_copy(update=serving)
     metrics = Metrics(MetricsSettings())
     metrics.show_model(SERVED)
@@ -105,7 +106,7 @@ def a_bench(
     )
     pool = WorkerPool(
         classifier=classifier,
-        sessions=[session or ColourSession()],
+        sessions=[session or ColourSession()] * workers,
         queue=queue,
         metrics=metrics,
         max_batch=settings.max_batch,

@@ -48,6 +48,9 @@ class TorchEngine:
         if options.precision == "int8":
             message = "the torch engine runs fp32 and bf16; int8 needs the openvino engine"
             raise ModelLoadFailedError(message)
+        # On CUDA convolutions would otherwise keep ten bits of what is called fp32 here.
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
         torch.set_num_threads(max(1, options.threads // options.streams))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.precision = options.precision

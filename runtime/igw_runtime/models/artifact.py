@@ -4,15 +4,15 @@ A package is `model.json`, `labels.txt`, a golden image, and the weights of its 
 (`model.xml` + `model.bin`, `model.pt`). An archive (tar, tar.gz, zip) is read into memory and
 never unpacked, so the file system may be read-only and member paths mean nothing.
 
-The digest that settings may pin is that of the bytes the numbers come from: the archive file, or
-in a folder the weights file of the format that is loaded (`model.bin` or `model.pt`).
+The digest that settings may pin covers everything that is read: labels and preprocessing decide
+an answer as much as weights do (`build_digest`).
 """
 
 import hashlib
 import io
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -48,6 +48,16 @@ class ModelPackage:
     def archived(self) -> bool:
         """Tell whether the files are in memory rather than in a folder."""
         return bool(self.members)
+
+    @property
+    def files(self) -> Sequence[str]:
+        """Return the names of all files that the package is made of, sorted."""
+        manifest = self.manifest
+        names = {MANIFEST_FILE, manifest.labels, manifest.golden.image}
+        names |= {WEIGHTS_FILES[each] for each in manifest.formats}
+        if "openvino" in manifest.formats:
+            names.add(TOPOLOGY_FILE)
+        return sorted(names)
 
     def read(self, name: str) -> bytes:
         """Return the content of one file."""
@@ -98,22 +108,41 @@ def read_package(location: Path) -> ModelPackage:
     return ModelPackage(location=location, manifest=manifest, labels=labels, members=members)
 
 
-def verify_digest(package: ModelPackage, expected: str, chosen: Format) -> None:
+def build_digest(package: ModelPackage) -> str:
+    """Return the digest that settings may pin (sha256, hexadecimal).
+
+    That of an archive is the file's own. That of a folder is the digest of what `sha256sum`
+    prints for the package's files in the order of their names: each of them changes it, and
+    what else lies on the volume does not.
+    """
+    if package.archived:
+        return _hash_file(package.location)
+    lines = [f"{_hash_file(package.location / name)}  {name}\n" for name in package.files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def verify_digest(package: ModelPackage, expected: str) -> None:
     """Compare the pinned digest, if there is one, before anything is loaded."""
     if not expected:
         return
-    path = package.location
-    if not package.archived:
-        path = path / WEIGHTS_FILES[chosen]
+    actual = build_digest(package)
+    if actual == expected:
+        return
+    message = f"{package.location} has sha256 {actual}, the settings pin {expected}"
+    weights = [name for name in package.files if name in WEIGHTS_FILES.values()]
+    for name in weights if not package.archived else ():
+        if _hash_file(package.location / name) == expected:
+            message += f", which is that of {name} alone; pin the whole package's"
+    raise ModelDigestMismatchError(message)
+
+
+def _hash_file(path: Path) -> str:
     try:
         with path.open("rb") as stream:
-            actual = hashlib.file_digest(stream, "sha256").hexdigest()
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         message = f"cannot read {path}: {error.strerror}"
         raise ModelNotFoundError(message) from error
-    if actual != expected:
-        message = f"{path} has sha256 {actual}, the settings pin {expected}"
-        raise ModelDigestMismatchError(message)
 
 
 def _read_file(path: Path) -> bytes:

@@ -16,7 +16,7 @@ import structlog
 from opentelemetry.trace import Span, StatusCode, Tracer, get_current_span, set_span_in_context
 
 from igw_runtime.engines.protocol import Batch, Session
-from igw_runtime.errors import RequestError
+from igw_runtime.errors import EngineAnswerError, RequestError
 from igw_runtime.models.decoding import ImageDecoder
 from igw_runtime.models.labels import Labels
 from igw_runtime.models.preprocessing import Preprocessor, Tensor
@@ -71,10 +71,13 @@ class Classifier:
             return self._preprocessor(self._decoder.decode(opened))
 
     def infer(self, session: Session, tensors: list[Tensor]) -> tuple[Batch, "Timing"]:
-        """Run one forward pass for all tensors."""
+        """Run one forward pass for all tensors; who pairs its rows with jobs can rely on them."""
         batch = np.ascontiguousarray(np.stack(tensors))
         started, started_ns = self._clock(), time.time_ns()
         scores = session.infer(batch)
+        if scores.shape[:1] != (len(tensors),):
+            message = f"the engine answered {len(tensors)} images with scores of {scores.shape}"
+            raise EngineAnswerError(message)
         timing = Timing(started_ns=started_ns, seconds=self._clock() - started, size=len(tensors))
         self._metrics.count_inference(self.model.name, timing.size, timing.seconds)
         return scores, timing

@@ -1,14 +1,15 @@
 """One unit of work on its way from the event loop to a worker thread and back.
 
 The event loop creates a job, waits for its future, and may abandon it; a worker thread resolves
-it. An abandoned job is dropped when it is dequeued, before anything is computed for it.
+it. An abandoned job leaves the queue at once, with the body that it holds: what admission gave
+back, memory must have given back too. A worker that has it already drops it at its next step.
 """
 
 import asyncio
 import contextvars
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -24,6 +25,11 @@ class ImagePayload:
     body: bytes
     content_type: str = ""
     content_encoding: str = ""
+
+    @property
+    def packed(self) -> bool:
+        """Tell whether the body is compressed: it may hold anything up to the limit."""
+        return self.content_encoding not in {"", "identity"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +55,7 @@ class Job(Generic[T]):
     loop: asyncio.AbstractEventLoop
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     abandoned: bool = False
-
-    def abandon(self) -> None:
-        """Say that nobody waits any more; seen by the worker at its next step."""
-        self.abandoned = True
+    """Nobody waits any more; set by the queue, seen by a worker at its next step."""
 
     def resolve(self, answer: T) -> None:
         """Hand the answer to the event loop, from any thread."""
@@ -87,21 +90,28 @@ class JobQueue:
             self._jobs.append(job)
             self._changed.notify()
 
+    def abandon(self, jobs: Sequence[Job[Any]]) -> None:
+        """Forget jobs whose answer nobody waits for; those that are done do not mind."""
+        for job in jobs:
+            job.abandoned = True
+        with self._changed:
+            waiting = len(self._jobs)
+            kept = [job for job in self._jobs if not job.abandoned]
+            if len(kept) < waiting:
+                self._jobs = deque(kept)
+        for _ in range(waiting - len(kept)):
+            self._on_abandoned()
+
     def take(self, most: int) -> list[Job[Any]]:
         """Wait for work; return up to `most` jobs that are still wanted, none when closed.
 
         Never waits to fill a batch: on a CPU that costs latency and wins next to nothing.
         """
-        while True:
-            with self._changed:
-                while not self._jobs and not self._closed:
-                    self._changed.wait()
-                if not self._jobs:
-                    return []
-                taken = [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
-            wanted = [job for job in taken if self._still_wanted(job)]
-            if wanted:
-                return wanted
+        wanted: list[Job[Any]] = []
+        # No name may keep a dropped job while this waits for the next one.
+        while not wanted and self._wait():
+            wanted = [job for job in self._pop(most) if self._still_wanted(job)]
+        return wanted
 
     def close(self) -> None:
         """Let the workers finish what is queued and then end."""
@@ -109,8 +119,21 @@ class JobQueue:
             self._closed = True
             self._changed.notify_all()
 
+    def _wait(self) -> bool:
+        """Return once there is work; false if there is none and never will be."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs or self._closed)
+            return bool(self._jobs)
+
+    def _pop(self, most: int) -> list[Job[Any]]:
+        with self._changed:
+            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+
     def _still_wanted(self, job: Job[Any]) -> bool:
-        if not job.abandoned and not job.deadline.expired(self._clock()):
+        if job.abandoned:
+            self._on_abandoned()
+            return False
+        if not job.deadline.expired(self._clock()):
             return True
         self._on_abandoned()
         job.reject(DeadlineExceededError("the deadline passed while the request was queued"))

@@ -47,8 +47,8 @@ def load_model(
     """Find, verify, compile, warm and check the model."""
     before = _read_resident_bytes()
     package = read_package(locate_package(model, models_root))
+    verify_digest(package, model.sha256)
     chosen = choose_engine(model.engine, package)
-    verify_digest(package, model.sha256, chosen)
     side = package.manifest.preprocessing.crop
     workers = serving.workers or budget.threads
     options = EngineOptions(
@@ -66,7 +66,10 @@ def load_model(
     )
     preprocessor = Preprocessor(package.manifest.preprocessing)
     golden = _read_golden(package, decoder, preprocessor)
-    classes = [_warm(session, engine, package, golden) for session in sessions]
+    sizes = sorted({1, serving.max_batch})
+    classes = [
+        _warm(session, engine, package, golden, size) for session in sessions for size in sizes
+    ]
     _check_labels(package, classes[0])
     served = _describe(model, package, engine, classes[0], memory=_read_resident_bytes() - before)
     _announce(served, workers)
@@ -97,19 +100,26 @@ def _read_golden(
     return preprocessor(image)
 
 
-def _warm(session: Session, engine: Engine, package: ModelPackage, golden: Tensor) -> int:
-    """Run one session's first inference, check its answer, and return the number of classes."""
+def _warm(
+    session: Session, engine: Engine, package: ModelPackage, golden: Tensor, size: int
+) -> int:
+    """Run one session's first inference of a size, check its answers, return how many classes.
+
+    Each size of batch has code and memory of its own, made when it is first met: the first and
+    the last are met here, one session after the other.
+    """
     try:
-        scores = session.infer(np.ascontiguousarray(golden[None]))[0]
+        scores = session.infer(np.ascontiguousarray(np.stack([golden] * size)))
     except RuntimeError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         message = f"{package.location}: the first inference failed: {lines[-1]}"
         raise ModelLoadFailedError(message) from error
-    problem = check_golden(package.manifest.golden, scores, engine.precision)
-    if problem:
-        message = f"{package.location}: {problem}"
-        raise GoldenCheckFailedError(message)
-    return int(scores.shape[0])
+    for row in scores:
+        problem = check_golden(package.manifest.golden, row, engine.precision)
+        if problem:
+            message = f"{package.location}: {problem}"
+            raise GoldenCheckFailedError(message)
+    return int(scores.shape[1])
 
 
 def _check_labels(package: ModelPackage, classes: int) -> None:

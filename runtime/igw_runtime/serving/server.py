@@ -34,6 +34,7 @@ from igw_runtime.serving.classifier import Classifier
 from igw_runtime.serving.cpu import read_cpu_budget
 from igw_runtime.serving.jobs import JobQueue
 from igw_runtime.serving.lifecycle import Lifecycle, State
+from igw_runtime.serving.listening import choose_host, join_address, open_listener
 from igw_runtime.serving.loading import LoadedModel, load_model
 from igw_runtime.serving.workers import WorkerPool
 from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
@@ -47,7 +48,6 @@ from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 
 KEEP_ALIVE_SECONDS: Final = 75
-BACKLOG: Final = 2048
 SETTLE_SECONDS: Final = 0.25
 _FINISH_MARGIN_SECONDS: Final = 5
 _log = structlog.get_logger()
@@ -90,6 +90,7 @@ class ModelServer:
     def __init__(self, loaded: LoadedSettings, environment: Environment, gate: LevelGate) -> None:
         self._settings = loaded.settings
         self._environment = environment
+        self._host = choose_host(environment.host)
         self._gate = gate
         self._live = loaded.settings.live
         self._budget = read_cpu_budget()
@@ -109,7 +110,7 @@ class ModelServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         services = self._build_services()
-        listener = self._open_listener()
+        listener = open_listener(self._host, self._settings.server.port)
         self._start_metrics_server()
         stop_grpc = await self._start_grpc_server(services)
         server = self._build_http_server(services)
@@ -196,22 +197,10 @@ class ModelServer:
         self._metrics.apply(live.metrics)
         self._metrics.show_live_hash(live_hash)
 
-    def _open_listener(self) -> socket.socket:
-        port = self._settings.server.port
-        try:
-            listener = socket.create_server((self._environment.host, port), backlog=BACKLOG)
-        except OSError as error:
-            message = f"server.port: cannot listen on {port}: {error.strerror}"
-            raise InvalidSettingsError(message) from error
-        # Accepted sockets inherit it. asyncio sets it only on sockets made with an explicit
-        # protocol number, and without it every answer on a kept connection waits 40 ms for an ACK.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return listener
-
     def _start_metrics_server(self) -> None:
         port = self._settings.server.metrics_port
         try:
-            start_http_server(port, addr=self._environment.host, registry=self._metrics.registry)
+            start_http_server(port, addr=self._host, registry=self._metrics.registry)
         except OSError as error:
             message = f"server.metricsPort: cannot listen on {port}: {error.strerror}"
             raise InvalidSettingsError(message) from error
@@ -229,7 +218,7 @@ class ModelServer:
         self._metrics.prepare_endpoint(GRPC_INFER_ENDPOINT)
         service = GrpcService(services, build_open_inference(services))
         server = GrpcServer(service, self._settings.serving)
-        await server.start(self._environment.host, port)
+        await server.start(join_address(self._host, port))
         return partial(server.stop, self._settings.serving.timeout_seconds + _FINISH_MARGIN_SECONDS)
 
     def _build_http_server(self, services: Services) -> _HttpServer:

@@ -70,23 +70,34 @@ class WorkerPool:
         self._metrics.workers.set(self.size)
 
     def join(self, timeout_seconds: float) -> None:
-        """Wait for the threads to end after the queue was closed."""
+        """Wait for the threads to end after the queue was closed, for all of them together."""
+        until = self._clock() + timeout_seconds
         for thread in self._threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, until - self._clock()))
 
     def _run(self, session: Session) -> None:
+        while self._work(session):
+            pass
+
+    def _work(self, session: Session) -> bool:
+        """Process one batch; it is freed before the next one is waited for."""
+        jobs = self._queue.take(self._max_batch)
+        if not jobs:
+            return False
         me = threading.get_ident()
-        while jobs := self._queue.take(self._max_batch):
-            started = self._busy_since[me] = self._clock()
-            self._process(session, jobs)
-            del self._busy_since[me]
-            seconds = (self._clock() - started) / len(jobs)
-            previous = self._mean_seconds or seconds
-            self._mean_seconds = previous + _SMOOTHING * (seconds - previous)
+        started = self._busy_since[me] = self._clock()
+        self._process(session, jobs)
+        del self._busy_since[me]
+        seconds = (self._clock() - started) / len(jobs)
+        previous = self._mean_seconds or seconds
+        self._mean_seconds = previous + _SMOOTHING * (seconds - previous)
+        return True
 
     def _process(self, session: Session, jobs: list[Job[Any]]) -> None:
         prepared: list[tuple[Job[Any], Tensor]] = []
         for job in jobs:
+            if self._dropped(job):
+                continue
             tensor = self._guard(job, partial(self._classifier.prepare, job))
             if tensor is not None and not self._dropped(job):
                 prepared.append((job, tensor))

@@ -6,7 +6,6 @@ answers: one bad instance is the answer to all, and says which one it was.
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from igw_runtime.errors import MalformedRequestError, NotFoundError
 from igw_runtime.models.preprocessing import Tensor
 from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.jobs import ImagePayload
 from igw_runtime.serving.lifecycle import Lifecycle, State
 from igw_runtime.serving.payloads import (
@@ -56,7 +56,7 @@ class KServeV1:
         self._check_name(scope)
         ticket, deadline = self._desk.admit(scope)
         with ticket:
-            payloads = await self._read(scope, receive, ticket)
+            payloads = await self._read(scope, receive, ticket, deadline)
             rows = await self._desk.classify(payloads, keep, deadline, receive)
         body = encode_json({"predictions": [describe_prediction(row) for row in rows]})
         await send_compressed(scope, send, body)
@@ -68,15 +68,19 @@ class KServeV1:
             raise NotFoundError(message)
 
     async def _read(
-        self, scope: Scope, receive: Receive, ticket: Ticket
+        self, scope: Scope, receive: Receive, ticket: Ticket, deadline: Deadline
     ) -> Sequence[ImagePayload | Tensor]:
         """Read and parse a request; its body is not kept."""
         check_content_encoding(read_headers(scope).get("content-encoding", ""))
         payload = await self._desk.read_payload(scope, receive)
         limit, most = self._desk.settings.max_body_bytes, self._desk.admission.capacity
         model = self._read_model()
-        payloads = await asyncio.to_thread(
-            lambda: parse_instances(expand(payload, limit), model, most)
+        text_bytes = limit if payload.packed else len(payload.body)
+        payloads = await self._desk.parse(
+            lambda: parse_instances(expand(payload, limit), model, most),
+            effort=text_bytes,
+            text_bytes=text_bytes,
+            deadline=deadline,
         )
         ticket.hold(len(payloads), measure(payloads))
         return payloads

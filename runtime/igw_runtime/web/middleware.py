@@ -3,18 +3,21 @@
 Plain ASGI, because a BaseHTTPMiddleware would lose context variables and stream through a queue.
 """
 
+import re
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from igw_runtime.serving.lifecycle import Lifecycle
+from igw_runtime.serving.listening import split_host, unmap_ipv4
 from igw_runtime.telemetry import names
 from igw_runtime.telemetry.metrics import METHODS, OTHER
 from igw_runtime.web.exchange import Exchange, attach_exchange, read_headers
 from igw_runtime.web.recording import Arrival, Recorder
 
-QUIET_PATHS: Final = frozenset(
-    {"/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready", "/docs"}
+_QUIET_PATHS: Final = re.compile(
+    r"/health|/ready|/metrics|/docs|/v2/health/(live|ready)"
+    r"|/v2/models/[^/]+(/versions/[^/]+)?/ready|/v1/models/[^/:]+"
 )
 
 
@@ -67,7 +70,7 @@ def _describe_arrival(scope: Scope) -> Arrival:
         span_name=_name_method(scope),
         headers=headers,
         attributes=_describe(scope, headers),
-        quiet=scope["path"] in QUIET_PATHS,
+        quiet=_QUIET_PATHS.fullmatch(scope["path"]) is not None,
     )
 
 
@@ -93,10 +96,10 @@ def _describe(scope: Scope, headers: dict[str, str]) -> dict[str, str | int]:
         names.NETWORK_PROTOCOL_VERSION: scope["http_version"],
     }
     if server:
-        attributes[names.SERVER_ADDRESS] = headers.get("host", server[0]).partition(":")[0]
+        attributes[names.SERVER_ADDRESS] = split_host(headers.get("host", server[0]))
         attributes[names.SERVER_PORT] = server[1] or 0
     if client:
-        attributes[names.CLIENT_ADDRESS] = client[0]
+        attributes[names.CLIENT_ADDRESS] = unmap_ipv4(client[0])
     if "user-agent" in headers:
         attributes[names.USER_AGENT] = headers["user-agent"][:256]
     return attributes

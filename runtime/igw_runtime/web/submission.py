@@ -1,12 +1,12 @@
 """From an admitted request to its answer: read the body, queue jobs, wait for the first of three.
 
 The three are the answer, the deadline, and the client hanging up. Whatever ends the wait, work
-that nobody waits for is marked, and the workers drop it.
+that nobody waits for leaves the queue, and a worker that has begun it drops it.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from starlette.types import Receive, Scope
@@ -21,6 +21,9 @@ from igw_runtime.web.admission import Admission, Ticket, parse_content_length, r
 from igw_runtime.web.exchange import get_exchange, read_headers, receive_nothing
 
 T = TypeVar("T")
+# From here on texts are parsed one at a time. Numbers become Python objects, thirty times what they
+# were, and the interpreter is locked while they are made: probes would wait for all of them.
+LARGE_TEXT_BYTES: Final = 1 << 20
 _INLINE_EFFORT: Final = 16_384  # JSON takes about 10 ns a byte, and a thread 100 us
 COPY_EFFORT: Final = 16  # how many bytes are copied and looked at in the time of one of JSON
 
@@ -34,6 +37,7 @@ class Desk:
     queue: JobQueue
     metrics: Metrics
     clock: Callable[[], float]
+    large_texts: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
     def choose_deadline(self, wish: str | None, started: float) -> Deadline:
         """Return when a request ends: `wish` is its `X-Request-Timeout-Ms`."""
@@ -67,6 +71,18 @@ class Desk:
             content_encoding=headers.get("content-encoding", ""),
         )
 
+    async def parse(
+        self, work: Callable[[], T], *, effort: int, text_bytes: int, deadline: Deadline
+    ) -> T:
+        """Parse a request's content; large texts (JSON, numbers one by one) take turns."""
+        if text_bytes < LARGE_TEXT_BYTES:
+            return await off_loop(work, effort)
+        async with self.large_texts:
+            if deadline.expired(self.clock()):
+                message = "the deadline passed while the request waited to be parsed"
+                raise DeadlineExceededError(message)
+            return await asyncio.to_thread(work)
+
     async def classify(
         self,
         payloads: Sequence[ImagePayload | Tensor],
@@ -97,8 +113,7 @@ class Desk:
         except RequestError as error:
             raise _name_culprit(error, jobs) from error
         finally:
-            for job in jobs:
-                job.abandon()
+            self.queue.abandon(jobs)
 
     async def _wait(
         self, jobs: Sequence[Job[T]], deadline: Deadline, receive: Receive | None

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -8,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from igw_runtime.__main__ import main
 from igw_runtime.errors import (
     ModelDigestMismatchError,
     ModelLoadFailedError,
     ModelNotFoundError,
 )
-from igw_runtime.models.artifact import locate_package, read_package, verify_digest
+from igw_runtime.models.artifact import build_digest, locate_package, read_package, verify_digest
 from igw_runtime.settings import ModelSettings
 from runtime_kit.colours import NAMES, build_manifest
 
@@ -30,6 +32,7 @@ def package(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "model.json").write_text(build_manifest().model_dump_json())
     (folder / "labels.txt").write_text("\n".join(NAMES))
+    (folder / "model.xml").write_bytes(b"topology")
     (folder / "model.bin").write_bytes(b"weights")
     (folder / "golden.png").write_bytes(b"image")
     return folder
@@ -87,25 +90,79 @@ def test_folder_and_archives_read_the_same(package: Path, pack: Any) -> None:
         read.read("absent")
 
 
-def test_digest_of_a_folder_is_that_of_its_weights(package: Path) -> None:
-    """The pinned digest is of the bytes that the numbers come from."""
-    read = read_package(package)
+FILES = ["golden.png", "labels.txt", "model.bin", "model.json", "model.xml"]
 
-    verify_digest(read, "", "openvino")
-    verify_digest(read, hashlib.sha256(b"weights").hexdigest(), "openvino")
-    with pytest.raises(ModelDigestMismatchError, match=r"model\.bin has sha256 .* pin 000"):
-        verify_digest(read, "0" * 64, "openvino")
-    with pytest.raises(ModelNotFoundError):
-        verify_digest(read, "0" * 64, "torch")
+
+def test_digest_of_a_folder_is_that_of_what_sha256sum_prints(package: Path) -> None:
+    """People can make it, and compare it, without this program."""
+    printed = subprocess.run(
+        ["sha256sum", *FILES], cwd=package, check=True, capture_output=True
+    ).stdout
+    digest = hashlib.sha256(printed).hexdigest()
+
+    assert build_digest(read_package(package)) == digest
+    verify_digest(read_package(package), digest)
+    verify_digest(read_package(package), "")
+    with pytest.raises(ModelDigestMismatchError, match=f"has sha256 {digest}.* pin 000"):
+        verify_digest(read_package(package), "0" * 64)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_file_of_a_package_is_pinned(package: Path, name: str) -> None:
+    """Labels and preprocessing decide what is answered, as the weights do."""
+    digest = build_digest(read_package(package))
+    path = package / name
+    path.write_bytes(path.read_bytes() + b" ")
+
+    with pytest.raises(ModelDigestMismatchError):
+        verify_digest(read_package(package), digest)
+
+
+def test_what_lies_beside_a_package_is_not_pinned(package: Path) -> None:
+    """A volume has files of its own."""
+    digest = build_digest(read_package(package))
+    (package / "lost+found").mkdir()
+    (package / "notes.txt").write_text("trained on a Sunday")
+
+    verify_digest(read_package(package), digest)
+
+
+def test_digest_of_the_weights_alone_is_explained(package: Path) -> None:
+    """Who pinned what was asked for once reads what to pin instead."""
+    read = read_package(package)
+    weights = hashlib.sha256(b"weights").hexdigest()
+
+    with pytest.raises(ModelDigestMismatchError) as caught:
+        verify_digest(read, weights)
+    assert build_digest(read) in str(caught.value)
+    assert str(caught.value).endswith("that of model.bin alone; pin the whole package's")
+
+
+def test_file_that_is_missing_fails_the_check(package: Path) -> None:
+    """A package that was copied in part has no digest."""
+    (package / "model.xml").unlink()
+
+    with pytest.raises(ModelNotFoundError, match=r"model\.xml"):
+        verify_digest(read_package(package), "0" * 64)
+
+
+def test_digest_is_printed_by_a_command(
+    package: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`python -m igw_runtime digest FOLDER`."""
+    monkeypatch.setattr("os._exit", lambda _: None)
+    main(["digest", str(package)])
+
+    assert capsys.readouterr().out == build_digest(read_package(package)) + "\n"
 
 
 def test_digest_of_an_archive_is_that_of_the_file(package: Path) -> None:
     """What was downloaded can be checked with sha256sum."""
     archive = as_tar(package)
 
-    verify_digest(
-        read_package(archive), hashlib.sha256(archive.read_bytes()).hexdigest(), "openvino"
-    )
+    verify_digest(read_package(archive), hashlib.sha256(archive.read_bytes()).hexdigest())
+    with pytest.raises(ModelDigestMismatchError):
+        verify_digest(read_package(archive), "0" * 64)
 
 
 def test_broken_manifest_is_explained(package: Path) -> None:

@@ -6,13 +6,16 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from igw_runtime.engines.protocol import Batch
 from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError
+from igw_runtime.serving import loading
 from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
 from igw_runtime.settings import ModelSettings, ServingSettings
-from runtime_kit.colours import write_package
+from runtime_kit.colours import ColourSession, write_package
 
 pytestmark = pytest.mark.timeout(30)
+MODEL = ModelSettings(name="colours")
 BUDGET = CpuBudget(threads=2, quota_cores=2.0, limited=True, stat_path=None)
 
 
@@ -53,6 +56,51 @@ def test_loaded_model_states_how_it_is_run(models: Path) -> None:
         loaded.served.classes,
     ) == ("fp32", "openvino", "1", 4)
     assert load(models, version="7").served.version == "7"
+
+
+class Recorded:
+    """A session that says in which order it was used, and with which sizes."""
+
+    def __init__(self, number: int, calls: list[tuple[int, int]], wrong_from: int = 99) -> None:
+        self._number, self._calls, self._wrong_from = number, calls, wrong_from
+
+    def infer(self, batch: Batch) -> Batch:
+        self._calls.append((self._number, len(batch)))
+        scores = ColourSession().infer(batch)
+        scores[self._wrong_from :] = 0
+        return scores
+
+
+class RecordedEngine:
+    name, precision, device = "openvino", "fp32", "cpu"
+
+    def __init__(self, calls: list[tuple[int, int]], wrong_from: int = 99) -> None:
+        self._calls, self._wrong_from = calls, wrong_from
+        self._opened = 0
+
+    def open_session(self) -> Recorded:
+        self._opened += 1
+        return Recorded(self._opened, self._calls, self._wrong_from)
+
+
+def test_each_session_is_warmed_with_one_image_and_with_the_largest_batch(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first full batch under load is not the first one ever; sessions take turns."""
+    calls: list[tuple[int, int]] = []
+    monkeypatch.setattr(loading, "open_engine", lambda *_: RecordedEngine(calls))
+    load_model(MODEL, ServingSettings(maxBatch=4), models, BUDGET)
+
+    assert calls == [(1, 1), (1, 4), (2, 1), (2, 4)]
+
+
+def test_wrong_answer_inside_a_batch_is_not_served(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The golden picture is checked in every place of a batch."""
+    monkeypatch.setattr(loading, "open_engine", lambda *_: RecordedEngine([], wrong_from=3))
+    with pytest.raises(GoldenCheckFailedError):
+        load_model(MODEL, ServingSettings(maxBatch=4), models, BUDGET)
 
 
 @pytest.mark.pain(10)

@@ -1,6 +1,7 @@
 import base64
 import gzip
 import json
+import time
 
 import pytest
 
@@ -12,7 +13,11 @@ from igw_runtime.errors import (
     UnsupportedFormatError,
 )
 from igw_runtime.serving.jobs import ImagePayload
-from igw_runtime.serving.payloads import check_content_type, extract_image
+from igw_runtime.serving.payloads import (
+    MAX_JSON_CONTAINERS,
+    check_content_type,
+    extract_image,
+)
 
 LIMIT = 1000
 
@@ -115,6 +120,34 @@ def test_bad_envelopes_are_explained(
     """Each mistake has its own problem, none a traceback."""
     with pytest.raises(error):
         extract(body, content_type, encoding)
+
+
+def test_json_of_empty_lists_is_refused_before_it_is_parsed() -> None:
+    """Three bytes of text become seventy of memory, and the interpreter is locked for seconds."""
+    body = b'{"image": [' + b"[]," * MAX_JSON_CONTAINERS + b"[]]}"
+    payload = ImagePayload(body=body, content_type="application/json")
+    started = time.monotonic()
+
+    with pytest.raises(MalformedRequestError, match="lists and objects"):
+        extract_image(payload, len(body))
+    assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        "boundary*=utf-8''a; boundary*0=b",
+        f"boundary*{'9' * 5000}=x",
+        "boundary*0*=x; boundary*1*=y",
+        f"boundary={'b' * 5000}",
+        'boundary=""',
+        "boundary=\xff\xfe",
+    ],
+)
+def test_no_boundary_breaks_the_parser(parameters: str) -> None:
+    """RFC 2231's continued and encoded parameters have no place in a form's header."""
+    with pytest.raises(MalformedRequestError):
+        extract(a_form((FILE, b"IMAGE")), f"multipart/form-data; {parameters}")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import asyncio
 import time
+import weakref
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +12,8 @@ from igw_runtime.models.preprocessing import Tensor
 from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.jobs import Classification, ImagePayload, Job
 from runtime_kit.bench import Bench, GatedSession, a_bench
-from runtime_kit.colours import BLUE, GREEN, RED, picture
+from runtime_kit.colours import BLUE, GREEN, RED, ColourSession, picture
+from runtime_kit.process import wait_until
 
 
 def a_job(payload: ImagePayload | Tensor, seconds: float = 5.0) -> Job[str]:
@@ -89,9 +91,9 @@ async def test_abandoned_and_expired_work_is_not_computed(
     bench.queue.put(first)
     await until_busy(session)
     left, late = a_job(an_image(picture(RED))), a_job(an_image(picture(RED)), seconds=0)
-    left.abandon()
     bench.queue.put(left)
     bench.queue.put(late)
+    bench.queue.abandon([left])
     session.gate.set()
 
     with pytest.raises(DeadlineExceededError):
@@ -99,6 +101,79 @@ async def test_abandoned_and_expired_work_is_not_computed(
     assert await first.future == "red"
     assert session.batches == [1]
     assert bench.sample("igw_runtime_abandoned_requests_total") == 2
+
+
+class Watched(ImagePayload):
+    """A body that a test can see being freed."""
+
+
+async def test_abandoned_work_is_freed_at_once(bench: Bench, session: GatedSession) -> None:
+    """While the worker is busy, two hundred clients that hung up leave no body behind."""
+    first = a_job(an_image(picture(RED)))
+    bench.queue.put(first)
+    await until_busy(session)
+    bodies = []
+    for _ in range(200):
+        job = a_job(Watched(body=picture(RED)))
+        bodies.append(weakref.ref(job.payload))
+        bench.queue.put(job)
+        bench.queue.abandon([job])
+    del job
+
+    assert [body() for body in bodies] == [None] * 200
+    assert bench.sample("igw_runtime_abandoned_requests_total") == 200
+    session.gate.set()
+    assert await first.future == "red"
+    assert session.batches == [1]
+
+
+async def test_idle_worker_holds_no_body() -> None:
+    """What was classified is freed before the worker waits for the next picture."""
+    with a_bench() as bench:
+        job = a_job(Watched(body=picture(RED)))
+        body = weakref.ref(job.payload)
+        bench.queue.put(job)
+        assert await job.future == "red"
+        del job
+        wait_until(lambda: body() is None, 5)
+
+
+async def test_abandoned_work_that_was_begun_is_not_decoded(bench: Bench) -> None:
+    """A batch of large pictures is not decoded for clients that left after it was taken."""
+    job = a_job(an_image(picture(RED)))
+    job.abandoned = True
+    bench.pool._process(ColourSession(), [job])
+
+    assert bench.sample("igw_runtime_stage_duration_seconds_count", stage="validate") == 0
+    assert bench.sample("igw_runtime_abandoned_requests_total") == 1
+
+
+class ShortSession:
+    """An engine that loses the last image of a batch."""
+
+    def infer(self, batch: Batch) -> Batch:
+        return ColourSession().infer(batch)[:-1]
+
+
+async def test_wrong_number_of_answers_is_an_error_for_all_and_the_worker_lives() -> None:
+    """Nobody gets somebody else's answer, nobody waits for ever, and the thread goes on."""
+    with a_bench(session=ShortSession(), max_batch=2) as bench, capture_logs() as logs:
+        for _ in range(2):
+            job = a_job(an_image(picture(RED)))
+            bench.queue.put(job)
+            with pytest.raises(InternalError):
+                await asyncio.wait_for(job.future, 5)
+
+    assert "scores of (0, 4)" in str(logs[0]["exc_info"])
+
+
+def test_threads_that_do_not_end_are_waited_for_together() -> None:
+    """Eight stuck workers delay the end of the process by one timeout, not by eight."""
+    session = GatedSession()
+    with a_bench(session=session, workers=8) as bench:
+        started = time.monotonic()
+        bench.pool.join(0.05)
+        assert time.monotonic() - started < 0.3
 
 
 class BrokenSession:

@@ -113,13 +113,38 @@ async def test_client_error_marks_its_stage_not_the_server(bench: Bench) -> None
 
 async def test_probes_are_not_traced_and_not_logged(bench: Bench, log: io.StringIO) -> None:
     """Every second of every pod would otherwise be a trace."""
-    for path in ("/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"):
-        assert (await bench.client.get(path)).status == 200
+    probes = ["/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready"]
+    model = [
+        "/v2/models/{model}/ready",
+        "/v2/models/{model}/versions/{version}/ready",
+        "/v1/models/{model}",
+    ]
+    for path in probes + model:
+        asked = path.format(model="colours", version="1")
+        assert (await bench.client.get(asked)).status == 200
         labels = {"method": "GET", "endpoint": path, "status": "2xx"}
         assert bench.sample("http_requests_total", **labels) == 1
 
     assert bench.spans.get_finished_spans() == ()
     assert lines(log) == []
+
+
+async def test_what_only_looks_like_a_probe_is_logged(bench: Bench, log: io.StringIO) -> None:
+    """Metadata and inference are requests, whatever they are called."""
+    paths = ["/v2/models/ready", "/v2/models/colours", "/v1/models/colours:predict", "/v1/models"]
+    for path in paths:
+        await bench.client.get(path)
+
+    assert [line["path"] for line in lines(log) if "path" in line] == paths
+
+
+async def test_ipv6_clients_are_named_in_full(bench: Bench) -> None:
+    """Neither the host's colons nor the mapping of IPv4 addresses reach a trace."""
+    await bench.client.get("/v2", host="[fd00::1]:8080")
+
+    [span] = bench.spans.get_finished_spans()
+    assert span.attributes
+    assert span.attributes["server.address"] == "fd00::1"
 
 
 async def test_three_events_tell_a_request(bench: Bench, log: io.StringIO) -> None:

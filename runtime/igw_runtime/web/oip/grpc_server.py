@@ -34,12 +34,12 @@ class GrpcServer:
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((service.build_handler(),))
 
-    async def start(self, host: str, port: int) -> int:
-        """Listen; return the port, which is another one only if 0 was given."""
+    async def start(self, address: str) -> int:
+        """Listen at `host:port`; return the port, which is another one only if 0 was given."""
         try:
-            bound = self._server.add_insecure_port(f"{host}:{port}")
+            bound = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            message = f"server.grpcPort: cannot listen on {port}"
+            message = f"server.grpcPort: cannot listen on {address}"
             raise InvalidSettingsError(message) from error
         await self._server.start()
         return bound

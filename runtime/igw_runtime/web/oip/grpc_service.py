@@ -22,6 +22,7 @@ from igw_runtime.errors import (
     NoBodyError,
     RequestError,
 )
+from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.lifecycle import State
 from igw_runtime.telemetry import names
 from igw_runtime.telemetry.metrics import GRPC_SERVICE
@@ -33,7 +34,7 @@ from igw_runtime.web.oip import open_inference_pb2 as pb
 from igw_runtime.web.oip.inference import InferRequest, build_metadata
 from igw_runtime.web.oip.rest import EXTENSIONS, SERVER_NAME, OpenInference
 from igw_runtime.web.recording import Arrival
-from igw_runtime.web.submission import COPY_EFFORT, keep, off_loop
+from igw_runtime.web.submission import COPY_EFFORT, keep
 
 # By the statuses that `errors` has; what they have in common with HTTP's meaning is kept.
 CODES: Final[Mapping[int, grpc.StatusCode]] = {
@@ -116,14 +117,14 @@ class GrpcService:
         # counted as the largest.
         ticket = admission.admit(admission.fair_share, deadline, self._desk.clock())
         with ticket:
-            request = await self._read(requests)
+            request = await self._read(requests, deadline)
             ticket.hold(len(request.payloads), request.size_bytes)
             deadline = request.tighten(deadline, exchange.started)
             rows = await self._desk.classify(request.payloads, keep, deadline, None)
         model = self._services.read_model()
         return messages.build_answer(request, rows, model).SerializeToString()
 
-    async def _read(self, requests: AsyncIterator[bytes]) -> InferRequest:
+    async def _read(self, requests: AsyncIterator[bytes], deadline: Deadline) -> InferRequest:
         """Read and parse the one message; it is not kept."""
         settings, started = self._desk.settings, self._desk.clock()
         try:
@@ -142,7 +143,12 @@ class GrpcService:
             raise BodyTooLargeError(message)
         self._services.metrics.stage_seconds.labels("read").observe(self._desk.clock() - started)
         most = self._desk.admission.capacity
-        return await off_loop(lambda: self._parse(body, most), len(body) // COPY_EFFORT)
+        return await self._desk.parse(
+            lambda: self._parse(body, most),
+            effort=len(body) // COPY_EFFORT,
+            text_bytes=len(body),  # typed contents are numbers one by one, too
+            deadline=deadline,
+        )
 
     def _parse(self, body: bytes, most: int) -> InferRequest:
         message = messages.parse_message(pb.ModelInferRequest, body)

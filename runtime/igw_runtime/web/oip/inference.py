@@ -17,7 +17,7 @@ from igw_runtime.errors import MalformedRequestError
 from igw_runtime.models.preprocessing import Tensor
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.classifier import TOP
-from igw_runtime.serving.deadlines import Deadline
+from igw_runtime.serving.deadlines import MAX_HEADER_MILLISECONDS, Deadline
 from igw_runtime.serving.jobs import Classification, ImagePayload
 from igw_runtime.serving.payloads import decode_base64
 
@@ -36,6 +36,7 @@ DATATYPES: Final = frozenset(
 RAW_ONLY_DATATYPES: Final = frozenset({"FP16", "BF16"})
 _ELEMENT: Final = np.dtype("<f4")
 _LENGTH: Final = struct.Struct("<I")
+_MAX_TIMEOUT_MICROSECONDS: Final = MAX_HEADER_MILLISECONDS * 1000
 # Asked for, these change what the answer means or where it goes; the rest may be ignored.
 _UNSERVED_PARAMETERS: Final = ("classification", "shared_memory_region")
 
@@ -154,13 +155,16 @@ def check_output_parameters(parameters: Mapping[str, Any]) -> None:
 
 
 def parse_timeout_parameter(value: object) -> float | None:
-    """Return the seconds of a `timeout` parameter, given in microseconds; 0 is none."""
+    """Return the seconds of a `timeout` parameter, given in microseconds; 0 is none.
+
+    More than any request may take is that: JSON can name numbers that no float holds.
+    """
     if value is None:
         return None
     if type(value) is not int or value < 0:
         message = "the parameter timeout must be a whole number of microseconds"
         raise MalformedRequestError(message)
-    return value / 1e6 if value else None
+    return min(value, _MAX_TIMEOUT_MICROSECONDS) / 1e6 if value else None
 
 
 def build_outputs(

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from igw_runtime import __version__
 from igw_runtime.errors import MalformedRequestError, NotFoundError
 from igw_runtime.models.served import ServedModel
+from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.jobs import Classification
 from igw_runtime.serving.lifecycle import Lifecycle, State
 from igw_runtime.serving.payloads import check_content_encoding, expand, parse_json_object
@@ -87,7 +88,7 @@ class OpenInference:
         ticket, deadline = self._desk.admit(scope)
         with ticket:
             model = self.find_model(name, version)
-            request = await self._read(scope, receive, ticket, model)
+            request = await self._read(scope, receive, ticket, model, deadline)
             deadline = request.tighten(deadline, get_exchange(scope).started)
             rows = await self._desk.classify(request.payloads, keep, deadline, receive)
         await _answer(scope, send, request, rows, model)
@@ -131,7 +132,12 @@ class OpenInference:
         return await asyncio.to_thread(build_statistics, self._metrics.registry, model)
 
     async def _read(
-        self, scope: Scope, receive: Receive, ticket: Ticket, model: ServedModel
+        self,
+        scope: Scope,
+        receive: Receive,
+        ticket: Ticket,
+        model: ServedModel,
+        deadline: Deadline,
     ) -> InferRequest:
         """Read and parse a request; its body is not kept."""
         headers = read_headers(scope)
@@ -140,13 +146,14 @@ class OpenInference:
         payload = await self._desk.read_payload(scope, receive)
         limit = self._desk.settings.max_body_bytes
         most = self._desk.admission.capacity
-        size, packed = len(payload.body), payload.content_encoding not in {"", "identity"}
+        size = limit if payload.packed else len(payload.body)
+        text_bytes = size if header_length is None else min(size, header_length)
         # A tensor of one image is megabytes of JSON: parsing it here would stall every probe.
-        effort = (limit if packed else size // COPY_EFFORT) + (
-            size if header_length is None else min(size, header_length)
-        )
-        request = await off_loop(
-            lambda: parse_message(expand(payload, limit), header_length, model, most), effort
+        request = await self._desk.parse(
+            lambda: parse_message(expand(payload, limit), header_length, model, most),
+            effort=(size if payload.packed else size // COPY_EFFORT) + text_bytes,
+            text_bytes=text_bytes,
+            deadline=deadline,
         )
         ticket.hold(len(request.payloads), request.size_bytes)
         return request

@@ -99,7 +99,7 @@ async def a_door(**options: Any) -> AsyncIterator[Door]:
     with a_bench(**options) as bench:
         service = GrpcService(bench.services, build_open_inference(bench.services))
         server = GrpcServer(service, bench.services.desk.settings)
-        port = await server.start("127.0.0.1", 0)
+        port = await server.start("127.0.0.1:0")
         unbounded = [("grpc.max_send_message_length", -1)]
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=unbounded) as channel:
             yield Door(bench=bench, server=server, channel=channel)
@@ -523,7 +523,7 @@ async def test_taken_port_is_explained(door: Door) -> None:
             GrpcService(services, build_open_inference(services)), services.desk.settings
         )
         with pytest.raises(InvalidSettingsError, match=r"server\.grpcPort"):
-            await server.start("127.0.0.1", taken.getsockname()[1])
+            await server.start(f"127.0.0.1:{taken.getsockname()[1]}")
 
 
 def parse(body: bytes) -> None:

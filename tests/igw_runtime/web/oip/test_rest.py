@@ -300,6 +300,13 @@ async def test_timeout_parameter_is_a_deadline() -> None:
         assert bench.admission.in_system == 0
 
 
+async def test_timeout_beyond_all_numbers_is_the_longest(bench: Bench) -> None:
+    """JSON can name more microseconds than a float holds; that is no server error."""
+    answer = await infer(bench, {"inputs": [images(RED)], "parameters": {"timeout": 10**400}})
+
+    assert answer.status == 200
+
+
 async def test_timeout_of_zero_is_none(bench: Bench) -> None:
     """As in Triton, whose clients send it."""
     answer = await infer(bench, {"inputs": [images(RED)], "parameters": {"timeout": 0}})
