@@ -46,12 +46,14 @@ ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
 
 PORT_SERVICE: Final = 80
 PORT_HTTP: Final = 8080
+PORT_GRPC: Final = 9000
 PORT_METRICS: Final = 9090
 PORT_OTLP_GRPC: Final = 4317
 PORT_OTLP_HTTP: Final = 4318
 PORT_COLLECTOR_HEALTH: Final = 13133
 PORT_COLLECTOR_METRICS: Final = 8888
 PORT_NAME_HTTP: Final = "http"
+PORT_NAME_GRPC: Final = "grpc"
 PORT_NAME_METRICS: Final = "metrics"
 
 # What implementations of Gateway API put on a proxy that runs beside its Gateway.
@@ -73,7 +75,10 @@ RUN_AS: Final = 65532  # "nonroot", as in distroless
 METRIC_REQUESTS: Final = "http_requests_total"
 METRIC_DURATION: Final = "http_request_duration_seconds"
 # The endpoints that answer predictions; probes and /metrics never count.
-ENDPOINT_PATTERN: Final = "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
+ENDPOINT_PATTERN: Final = (
+    "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
+    "|/inference[.]GRPCInferenceService/ModelInfer"
+)
 METRIC_QUEUE: Final = "inference_queue_size"
 # The Pods metrics that an adapter makes of them (manifests/prometheus-adapter).
 METRIC_REQUESTS_PER_SECOND: Final = "http_requests_per_second"

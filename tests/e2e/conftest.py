@@ -78,7 +78,7 @@ def ready_gateway(kubectl: Kubectl) -> Iterator[tuple[Gateway, Client]]:
     namespace = f"e2e-shared-{next(_numbers)}"
     kubectl("create", "namespace", namespace)
     gateway = Gateway(kubectl, namespace)
-    gateway.apply(observability={"tracing": {"samplingPercent": 100}})
+    gateway.apply(observability={"tracing": {"samplingPercent": 100}}, serving={"grpc": True})
     client = Client(kubectl, namespace)
     client.start(RUNTIME_IMAGE)
     gateway.wait_ready()

@@ -34,6 +34,25 @@ def test_a_photograph_is_classified_truly(
     assert answer.request_id == "asked-for"
 
 
+def test_grpc_is_served_and_counted(ready_gateway: Shared) -> None:
+    """The same answer by gRPC, through Service and policy; it counts for the objectives."""
+    gateway, client = ready_gateway
+    address = f"{gateway.name}.{gateway.namespace}.svc:9000"
+
+    outputs = client.infer(address, "efficientnet_lite0", PICTURES / "coffee.jpg")
+
+    assert outputs["labels"][0] == "espresso"
+    wait_for(
+        "the call among the requests in Prometheus",
+        lambda: gateway.kubectl.prometheus(
+            'http_requests_total{endpoint="/inference.GRPCInferenceService/ModelInfer",'
+            f'namespace="{gateway.namespace}",status="2xx"}} > 0'
+        ),
+        timeout_seconds=90,
+        every_seconds=2,
+    )
+
+
 @pytest.mark.pain(15)
 def test_one_request_is_in_log_trace_and_metrics(ready_gateway: Shared) -> None:
     """The three pillars tell of the same request with the same trace_id."""

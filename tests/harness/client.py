@@ -31,6 +31,23 @@ except urllib.error.HTTPError as error:
 body = answer.read().decode()
 print(json.dumps({"status": answer.status, "headers": dict(answer.headers), "body": body}))
 """
+_INFER: Final = """
+import json, sys
+import grpc
+from igw_runtime.web.oip import open_inference_pb2 as oip
+address, model = sys.argv[1:3]
+picture = oip.ModelInferRequest.InferInputTensor(name="image", datatype="BYTES", shape=[1])
+picture.contents.bytes_contents.append(sys.stdin.buffer.read())
+with grpc.insecure_channel(address) as channel:
+    infer = channel.unary_unary(
+        "/inference.GRPCInferenceService/ModelInfer",
+        request_serializer=oip.ModelInferRequest.SerializeToString,
+        response_deserializer=oip.ModelInferResponse.FromString,
+    )
+    answer = infer(oip.ModelInferRequest(model_name=model, inputs=[picture]), timeout=30)
+outputs = {it.name: [text.decode() for text in it.contents.bytes_contents] for it in answer.outputs}
+print(json.dumps(outputs))
+"""
 # So many requests a second, one after the other; it ends by itself, whoever forgot it.
 _LOAD: Final = """
 import sys, time, urllib.error, urllib.request
@@ -139,6 +156,12 @@ class Client:
             stdin=data,
         )
         return Answer(**json.loads(printed.splitlines()[-1]))
+
+    def infer(self, address: str, model: str, body: Path) -> dict[str, list[str]]:
+        """Ask by gRPC; return the texts of each output."""
+        exec_in_pod = ("exec", "-i", "-n", self.namespace, NAME, "--", "python3", "-c")
+        printed = self.kubectl(*exec_in_pod, _INFER, address, model, stdin=body.read_bytes())
+        return dict(json.loads(printed.splitlines()[-1]))
 
     @contextmanager
     def load(

@@ -135,6 +135,8 @@ class Serving(ApiModel):
     """Largest request body."""
     max_pixels: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 50_000_000
     """Largest picture, in pixels; judged by its header, before it is decoded."""
+    grpc: bool = False
+    """Serve the Open Inference Protocol over gRPC too, on port 9000 of the Service."""
 
 
 def _fits(resources: ResourceList) -> bool:

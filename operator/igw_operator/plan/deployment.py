@@ -103,18 +103,7 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
             {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
             for name, path in _FIELD_ENV
         ],
-        "ports": [
-            {
-                "name": conventions.PORT_NAME_HTTP,
-                "containerPort": conventions.PORT_HTTP,
-                "protocol": "TCP",
-            },
-            {
-                "name": conventions.PORT_NAME_METRICS,
-                "containerPort": conventions.PORT_METRICS,
-                "protocol": "TCP",
-            },
-        ],
+        "ports": _build_ports(spec),
         "resources": {
             "requests": dict(spec.resources.requests),
             "limits": dict(spec.resources.limits),
@@ -125,6 +114,18 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _build_mounts(spec),
     } | _build_probes()
+
+
+def _build_ports(spec: GatewaySpec) -> list[dict[str, Any]]:
+    ports = {
+        conventions.PORT_NAME_HTTP: conventions.PORT_HTTP,
+        conventions.PORT_NAME_METRICS: conventions.PORT_METRICS,
+    }
+    if spec.serving.grpc:
+        ports[conventions.PORT_NAME_GRPC] = conventions.PORT_GRPC
+    return [
+        {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+    ]
 
 
 def _build_probes() -> dict[str, Any]:

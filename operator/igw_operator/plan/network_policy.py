@@ -23,8 +23,10 @@ def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
     policy = inputs.gateway.spec.network_policy
     if not policy.enabled:
         return None
+    served = [conventions.PORT_HTTP]
+    served += [conventions.PORT_GRPC] if inputs.gateway.spec.serving.grpc else []
     ingress = [
-        _build_rule("from", _build_callers(inputs), conventions.PORT_HTTP),
+        _build_rule("from", _build_callers(inputs), *served),
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
     ]
     egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]

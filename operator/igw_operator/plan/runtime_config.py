@@ -59,7 +59,8 @@ def build_static_settings(gateway: Gateway) -> dict[str, Any]:
         "server": {
             "port": conventions.PORT_HTTP,
             "metricsPort": conventions.PORT_METRICS,
-        },
+        }
+        | ({"grpcPort": conventions.PORT_GRPC} if spec.serving.grpc else {}),
         "serving": {
             "timeoutSeconds": _number(parse_duration(spec.serving.timeout)),
             "maxQueue": spec.serving.max_queue,

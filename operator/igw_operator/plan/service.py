@@ -12,6 +12,26 @@ from igw_operator.plan.labels import build_metadata, build_selector
 def build_service(inputs: PlanInput) -> Manifest:
     """The Service that clients call."""
     gateway = inputs.gateway
+    ports = [
+        {
+            "name": conventions.PORT_NAME_HTTP,
+            "port": conventions.PORT_SERVICE,
+            "protocol": "TCP",
+            "targetPort": conventions.PORT_NAME_HTTP,
+        }
+    ]
+    if gateway.spec.serving.grpc:
+        ports.append(
+            {
+                "name": conventions.PORT_NAME_GRPC,
+                "port": conventions.PORT_GRPC,
+                "protocol": "TCP",
+                "targetPort": conventions.PORT_NAME_GRPC,
+                # HTTP/2 without TLS: meshes and proxies balance calls, not connections.
+                # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
+                "appProtocol": "kubernetes.io/h2c",
+            }
+        )
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -20,14 +40,7 @@ def build_service(inputs: PlanInput) -> Manifest:
         "spec": {
             "type": gateway.spec.service.type,
             "selector": build_selector(gateway, COMPONENT_RUNTIME),
-            "ports": [
-                {
-                    "name": conventions.PORT_NAME_HTTP,
-                    "port": conventions.PORT_SERVICE,
-                    "protocol": "TCP",
-                    "targetPort": conventions.PORT_NAME_HTTP,
-                }
-            ],
+            "ports": ports,
         },
     }
 

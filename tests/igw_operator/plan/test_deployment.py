@@ -111,9 +111,10 @@ def test_a_crash_leaves_its_last_line() -> None:
         {"model": {"name": "other"}},
         {"model": {"name": "resnet50", "version": "2"}},
         {"serving": {"maxQueue": 7}},
+        {"serving": {"grpc": True}},
         {"observability": {"collector": {"mode": "Disabled"}}},
     ],
-    ids=["model", "version", "serving", "collector"],
+    ids=["model", "version", "serving", "grpc", "collector"],
 )
 def test_rolls_pods_for_a_static_setting(spec: dict[str, Any]) -> None:
     """What the runtime reads only at its start changes the pod template."""

@@ -33,6 +33,17 @@ def test_admits_only_whom_the_user_names() -> None:
     assert "from" not in rule(ingress, 9090)
 
 
+def test_admits_callers_to_grpc_where_it_is_served() -> None:
+    """The same callers as by HTTP, and nobody where it is not served."""
+    peers: list[dict[str, Any]] = [{"namespaceSelector": {}}]
+    spec: dict[str, Any] = {"networkPolicy": {"allowFrom": peers}}
+    both = rule(build(**spec, serving={"grpc": True})[KEY]["spec"]["ingress"], 9000)
+    assert both["from"] == peers
+    assert [it["port"] for it in both["ports"]] == [8080, 9000]
+    ports = [it["port"] for it in rule(build(**spec)[KEY]["spec"]["ingress"], 8080)["ports"]]
+    assert ports == [8080]
+
+
 def test_a_route_admits_the_proxies_of_its_gateways_beside_whom_the_user_names() -> None:
     """Beside their Gateway, or where the platform says that its proxies run."""
     mine = {"podSelector": {"matchLabels": {"app": "web"}}}

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 
 from factories import a_gateway
+from igw_operator import conventions
 from igw_operator.plan.runtime_config import build_settings, hash_live, hash_static
 from igw_runtime.settings import parse_settings
+from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, OTHER
 from plan_kit.children import build
 
 
@@ -54,6 +57,7 @@ SPECS: dict[str, dict[str, Any]] = {
         "observability": {"collector": {"mode": "External", "endpoint": "http://otel:4318"}}
     },
     "disabled": {"observability": {"collector": {"mode": "Disabled"}}},
+    "grpc": {"serving": {"grpc": True}},
     "precise": {"slo": {"latency": {"threshold": "1ms"}}},
 }
 
@@ -65,6 +69,14 @@ def test_writes_what_the_runtime_reads(spec: dict[str, Any]) -> None:
     loaded = parse_settings(text.encode())
     assert loaded.live_hash == hash_live(settings(**spec))
     assert loaded.unknown == (), "the runtime of this release knows every key"
+
+
+def test_objectives_count_what_infers_and_nothing_else() -> None:
+    """The rules' selector takes each endpoint label of an inference, by HTTP and by gRPC."""
+    selector = re.compile(conventions.ENDPOINT_PATTERN)
+    assert all(selector.fullmatch(endpoint) for endpoint in INFERENCE_ENDPOINTS)
+    others = ("/health", "/ready", OTHER, "/v2/models/{model}", f"/{GRPC_SERVICE}/ServerReady")
+    assert not any(selector.fullmatch(endpoint) for endpoint in others)
 
 
 def test_an_older_runtime_serves_what_a_newer_operator_writes() -> None:

@@ -10,6 +10,15 @@ def test_offers_port_80_to_clients() -> None:
     assert (port["name"], port["port"], port["targetPort"]) == ("http", 80, "http")
 
 
+def test_offers_grpc_to_those_who_ask_for_it() -> None:
+    """On a port of its own, of which proxies know that it is HTTP/2."""
+    service = build(serving={"grpc": True})["Service", "photos"]
+    http, grpc = service["spec"]["ports"]
+    assert http["port"] == 80
+    assert (grpc["name"], grpc["port"], grpc["targetPort"]) == ("grpc", 9000, "grpc")
+    assert grpc["appProtocol"] == "kubernetes.io/h2c"
+
+
 def test_passes_type_and_annotations_on() -> None:
     """What a cloud's load balancer reads reaches it untouched."""
     annotations = {"example.org/strange": "{{ yes }} \n"}
