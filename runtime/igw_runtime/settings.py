@@ -91,6 +91,7 @@ class ServingSettings(_Section):
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
     max_body_bytes: Count = 10_485_760
     max_pixels: Count = 50_000_000
+    exact: bool = False
 
 
 class TelemetrySettings(_Section):

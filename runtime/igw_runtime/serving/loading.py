@@ -25,7 +25,7 @@ from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.settings import ModelSettings, ServingSettings
 from igw_runtime.telemetry import names
 
-_DRAFT_FACTOR: Final = 2
+DRAFT_FACTOR: Final = 2
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = 4096
 _log = structlog.get_logger()
@@ -61,10 +61,11 @@ def load_model(
     )
     engine = open_engine(chosen, package, options)
     sessions = [engine.open_session() for _ in range(workers)]
+    resize = package.manifest.preprocessing.resize
     decoder = ImageDecoder(
-        serving.max_pixels, draft_side=package.manifest.preprocessing.resize * _DRAFT_FACTOR
+        serving.max_pixels, draft_side=0 if serving.exact else resize * DRAFT_FACTOR
     )
-    preprocessor = Preprocessor(package.manifest.preprocessing)
+    preprocessor = Preprocessor(package.manifest.preprocessing, exact=serving.exact)
     golden = _read_golden(package, decoder, preprocessor)
     sizes = sorted({1, serving.max_batch})
     classes = [

@@ -5,6 +5,7 @@ from PIL import Image
 from igw_runtime.models.manifest import Preprocessing
 from igw_runtime.models.preprocessing import Preprocessor
 from runtime_kit.colours import BLUE, RED
+from runtime_kit.presets import CASES, GOLDEN_FILE, PRESETS, draw
 
 IMAGENET = Preprocessing(
     resize=232, crop=224, mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]
@@ -38,7 +39,28 @@ def test_equals_resize_shorter_side_then_centre_crop(size: tuple[int, int]) -> N
 
     tensor = Preprocessor(plain)(image)
 
-    np.testing.assert_allclose(tensor.transpose(1, 2, 0), expected, atol=1e-6)
+    np.testing.assert_array_equal(tensor.transpose(1, 2, 0), expected)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_exact_mode_equals_torchvision_bit_for_bit(name: str) -> None:
+    """Not one bit of a tensor that torchvision's preset made is different."""
+    preset, size = CASES[name]
+    with np.load(GOLDEN_FILE) as golden:
+        expected = golden[name]
+
+    tensor = Preprocessor(PRESETS[preset], exact=True)(draw(size))
+
+    np.testing.assert_array_equal(tensor, expected, strict=True)
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if " times " not in name])
+def test_default_mode_is_as_exact_but_for_very_long_pictures(name: str) -> None:
+    """What the default leaves out is draft decoding, and the ends of panoramas."""
+    preset, size = CASES[name]
+    exact = Preprocessor(PRESETS[preset], exact=True)(draw(size))
+
+    np.testing.assert_array_equal(Preprocessor(PRESETS[preset])(draw(size)), exact)
 
 
 @pytest.mark.parametrize("size", [(1, 50_000), (50_000, 1)])
@@ -47,6 +69,6 @@ def test_extreme_aspect_ratio_is_not_enlarged(size: tuple[int, int]) -> None:
     image = Image.new("RGB", size, RED)
     image.paste(BLUE, (0, 0, max(1, size[0] // 4), max(1, size[1] // 4)))
 
-    tensor = Preprocessor(IMAGENET)(image)
-
-    assert tensor[0].min() > 2.0
+    for exact in (False, True):
+        tensor = Preprocessor(IMAGENET, exact=exact)(image)
+        assert tensor[0].min() > 2.0

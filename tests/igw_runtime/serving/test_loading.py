@@ -12,7 +12,7 @@ from igw_runtime.serving import loading
 from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
 from igw_runtime.settings import ModelSettings, ServingSettings
-from runtime_kit.colours import ColourSession, write_package
+from runtime_kit.colours import RED, ColourSession, picture, write_package
 
 pytestmark = pytest.mark.timeout(30)
 MODEL = ModelSettings(name="colours")
@@ -56,6 +56,15 @@ def test_loaded_model_states_how_it_is_run(models: Path) -> None:
         loaded.served.classes,
     ) == ("fp32", "openvino", "1", 4)
     assert load(models, version="7").served.version == "7"
+
+
+def test_only_exact_mode_decodes_every_pixel(models: Path) -> None:
+    """By default a large JPEG is decoded as a draft; who asks for exactness pays for all of it."""
+    content = picture(RED, size=(400, 300), kind="JPEG")
+    for exact, size in ((False, (100, 75)), (True, (400, 300))):
+        loaded = load_model(MODEL, ServingSettings(exact=exact), models, BUDGET)
+        image = loaded.decoder.decode(loaded.decoder.open(content))
+        assert image.size == size
 
 
 class Recorded:
