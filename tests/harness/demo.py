@@ -27,6 +27,7 @@ from harness.shell import ROOT, CommandError, say, step, wait_for
 
 NAMESPACE: Final = "demo"
 GATEWAY: Final = "photos"
+SAMPLE: Final = Path("manifests/samples/photos.yaml")
 PHOTOGRAPH: Final = ROOT / "tests" / "pictures" / "coffee.jpg"
 
 RULES_DEADLINE_SECONDS: Final = 5.0
@@ -76,23 +77,33 @@ def show(provider: providers.Provider) -> None:
 
 def apply_gateway(kubectl: Kubectl, client: Client) -> None:
     """The model owner's part: apply one YAML, wait until it is Ready."""
-    with step("Gateway: kubectl apply -f manifests/samples/photos.yaml"):
-        say((ROOT / "manifests/samples/photos.yaml").read_text().strip(), indent=2)
+    with step(f"Gateway: kubectl apply -f {SAMPLE}"):
+        say((ROOT / SAMPLE).read_text().strip(), indent=2)
         if kubectl.get("namespace", NAMESPACE) is None:
             kubectl("create", "namespace", NAMESPACE)
-        kubectl("apply", "-n", NAMESPACE, "-f", "manifests/samples/photos.yaml")
+        apply_sample(kubectl)
         client.start(RUNTIME_IMAGE)
-        kubectl(
-            "wait",
-            "-n",
-            NAMESPACE,
-            "--for=condition=Ready",
-            f"igw/{GATEWAY}",
-            "--timeout=240s",
-            timeout_seconds=260,
-        )
+        wait_until_ready(kubectl)
         say(kubectl("get", "igw", "-n", NAMESPACE).rstrip(), indent=1)
         say(children(kubectl), indent=1)
+
+
+def apply_sample(kubectl: Kubectl) -> None:
+    """Apply the sample, as its owner does."""
+    kubectl("apply", "-n", NAMESPACE, "-f", str(SAMPLE))
+
+
+def wait_until_ready(kubectl: Kubectl) -> None:
+    """Wait as a user does: the condition, by name."""
+    kubectl(
+        "wait",
+        "-n",
+        NAMESPACE,
+        "--for=condition=Ready",
+        f"igw/{GATEWAY}",
+        "--timeout=240s",
+        timeout_seconds=260,
+    )
 
 
 def children(kubectl: Kubectl) -> str:
@@ -265,16 +276,8 @@ def leftovers(kubectl: Kubectl) -> list[str]:
 def look_around(kubectl: Kubectl, provider: providers.Provider) -> None:
     """Put the gateway back and say where to go from here."""
     with step("Back again, for you to look around"):
-        kubectl("apply", "-n", NAMESPACE, "-f", "manifests/samples/photos.yaml")
-        kubectl(
-            "wait",
-            "-n",
-            NAMESPACE,
-            "--for=condition=Ready",
-            f"igw/{GATEWAY}",
-            "--timeout=240s",
-            timeout_seconds=260,
-        )
+        apply_sample(kubectl)
+        wait_until_ready(kubectl)
     shown = Path(provider.kubectl).name
     alias = "" if shown == provider.kubectl else f"alias kubectl={provider.kubectl}; "
     for line in (
