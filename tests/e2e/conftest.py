@@ -15,8 +15,10 @@ import pytest
 from harness.client import Client
 from harness.gateway import RUNTIME_IMAGE, Gateway
 from harness.install import (
+    install_adapter,
     install_monitoring,
     install_operator,
+    wait_for_adapter,
     wait_for_monitoring,
     wait_for_operator,
 )
@@ -34,9 +36,11 @@ def kubectl(kind_cluster: Any) -> Kubectl:
         kind_cluster.load_docker_image(image)
     kubectl = Kubectl(str(kind_cluster.kubectl_path), kind_cluster.kubeconfig_path.absolute())
     install_monitoring(kubectl, provider)
+    install_adapter(kubectl)
     install_operator(kubectl)
     wait_for_operator(kubectl)
     wait_for_monitoring(kubectl)
+    wait_for_adapter(kubectl)
     return kubectl
 
 

@@ -52,8 +52,8 @@ def main() -> None:
 
 def show(provider: providers.Provider) -> None:
     """Every step of the demo, in order."""
-    with step("Parts: install and build what is missing (first time about 30 minutes)"):
-        provider.prepare()
+    with step("Parts: what the cluster is made of, built once"):
+        provider.prepare("demo")
     with step("Images: operator and runtime, from the Dockerfiles"):
         provider.build_images()
     with step("Cluster: a real kubelet, API server, scheduler and containerd"):

@@ -50,7 +50,7 @@ def wait_for_operator(kubectl: Kubectl) -> None:
 
 
 def wait_for_monitoring(kubectl: Kubectl) -> None:
-    """Until Prometheus answers, and the adapter behind the custom metrics API."""
+    """Until Prometheus answers."""
     kubectl(
         "wait",
         "-n",
@@ -60,6 +60,15 @@ def wait_for_monitoring(kubectl: Kubectl) -> None:
         "prometheus/prometheus",
         timeout_seconds=200,
     )
+
+
+def install_adapter(kubectl: Kubectl) -> None:
+    """prometheus-adapter, which serves the custom metrics API; not waited for."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-k", "manifests/prometheus-adapter")
+
+
+def wait_for_adapter(kubectl: Kubectl) -> None:
+    """Until the custom metrics API answers."""
     kubectl("wait", "--for=condition=Available", _WAIT, _CUSTOM_METRICS, timeout_seconds=200)
 
 

@@ -54,8 +54,8 @@ class Provider(Protocol):
     def kubectl(self) -> str:
         """Path of kubectl."""
 
-    def prepare(self) -> None:
-        """Install or build what the cluster is made of; nothing where all is there."""
+    def prepare(self, parts: str = "") -> None:
+        """Install or build what is missing: of everything, or of a set such as ``demo``."""
 
     def build_images(self) -> None:
         """Build the operator's and the runtime's image from the Dockerfiles."""
@@ -90,9 +90,9 @@ class LocalNode:
         """The kubectl of the node's own version."""
         return self._path("kubectl")
 
-    def prepare(self) -> None:
-        """Build and install every part; resumes where it stopped."""
-        stream([self.kind, "ensure"])
+    def prepare(self, parts: str = "") -> None:
+        """Build and install; resumes where it stopped."""
+        stream([self.kind, "ensure", *(["--only", parts] if parts else [])])
 
     def build_images(self) -> None:
         """Build with buildah, straight into the node's image store."""
@@ -138,7 +138,7 @@ class Kind:
     kind: str = "kind"
     kubectl: str = "kubectl"
 
-    def prepare(self) -> None:
+    def prepare(self, parts: str = "") -> None:
         """Nothing to do: Docker, kind and kubectl are there."""
 
     def build_images(self) -> None:

@@ -18,7 +18,6 @@ from harness import provider as providers
 from harness.provider import LocalNode
 from harness.shell import ROOT, CommandError, say, step, stream
 
-_INTEGRATION_PARTS: Final = "core,prometheus-operator,gateway-api,opentelemetry-operator,keda,kwok"
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 
 
@@ -74,7 +73,7 @@ def _integration(provider: providers.Provider) -> None:
             [
                 LocalNode().kind,
                 "ensure",
-                *(() if isinstance(provider, LocalNode) else ("--only", _INTEGRATION_PARTS)),
+                *(() if isinstance(provider, LocalNode) else ("--only", "integration")),
             ]
         )
     with step("Integration tests: real kube-apiserver, real model server"):

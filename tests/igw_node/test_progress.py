@@ -29,7 +29,7 @@ def test_done_steps_are_not_run_again(capsys: pytest.CaptureFixture[str]) -> Non
         name="b", label="b 2", seconds=60, is_done=lambda: False, act=lambda: made.append("b")
     )
 
-    run_steps([done, missing])
+    assert run_steps([done, missing])
 
     assert made == ["b"]
     assert capsys.readouterr().err.splitlines() == [
@@ -37,3 +37,12 @@ def test_done_steps_are_not_run_again(capsys: pytest.CaptureFixture[str]) -> Non
         "[1/2] a 1 … cached",
         "[2/2] b 2 … 0.0s (nothing left)",
     ]
+
+
+def test_nothing_to_do_is_not_worth_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """Most commands only make sure."""
+    done = Step(name="a", label="a 1", seconds=60, is_done=lambda: True, act=lambda: None)
+
+    assert not run_steps([done])
+
+    assert capsys.readouterr().err == ""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from localnode.ensure import CORE, plan_steps
+from localnode.ensure import find_needs, plan_steps, select_steps
 from localnode.paths import NODE_FOLDER
 from localnode.versions import load_versions
 
@@ -28,8 +28,11 @@ echo clean
 
 @pytest.fixture(autouse=True)
 def _needs_a_built_node() -> None:
-    missing = [step.name for step in plan_steps(load_versions()) if not step.is_done()]
-    if set(missing) & set(CORE):
+    versions = load_versions()
+    core = select_steps(find_needs(versions), ["core"], versions.sets)
+    steps = plan_steps(versions)
+    missing = [step.name for step in steps if step.name in core and not step.is_done()]
+    if missing:
         pytest.fail(f"not made: {', '.join(missing)}; run `make parts`", pytrace=False)
 
 

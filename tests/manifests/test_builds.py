@@ -242,8 +242,8 @@ def test_prometheus_keeps_a_whole_slo_window_and_selects_every_namespace(build: 
 
 
 def test_the_adapter_serves_what_autoscalers_ask_for(build: Build) -> None:
-    """Both Pods metrics, predictions only, from the Prometheus of the same stack."""
-    manifests = build("manifests/monitoring")
+    """Both Pods metrics, predictions only, from the Prometheus of manifests/monitoring."""
+    manifests = build("manifests/prometheus-adapter")
     (config,) = (
         it
         for it in manifests
@@ -264,7 +264,9 @@ def test_the_adapter_serves_what_autoscalers_ask_for(build: Build) -> None:
     )
     (container,) = adapter["spec"]["template"]["spec"]["containers"]
     (service,) = (
-        it for it in manifests if (it["kind"], it["metadata"]["name"]) == ("Service", "prometheus")
+        it
+        for it in build("manifests/monitoring")
+        if (it["kind"], it["metadata"]["name"]) == ("Service", "prometheus")
     )
     port = service["spec"]["ports"][0]["port"]
     # docs/install.md replaces this argument by its place.

@@ -118,7 +118,7 @@ def _add_image_verbs(groups: Any) -> None:
 
 def _add_machine_verbs(groups: Any) -> None:
     verb = _verb(groups, "ensure", "build and install what the node is made of", verbs.ensure_all)
-    verb.add_argument("--only", default="", help="steps, comma-separated; 'core' for a bare node")
+    verb.add_argument("--only", default="", help="steps or sets of versions.toml, comma-separated")
     verb.add_argument(
         "--jobs", type=int, default=0, help="parallel compilations; default: all cores"
     )

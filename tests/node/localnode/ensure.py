@@ -6,7 +6,7 @@ moment; a run that was killed goes on where it was.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 from localnode.errors import NodeError
@@ -22,24 +22,14 @@ from localnode.progress import Step, run_steps
 from localnode.toolchain import build_tool, is_built
 from localnode.versions import BaseImage, GoTool, ToolImage, Versions
 
-# What `create cluster` cannot do without.
-CORE = (
-    "packages",
-    "etcd",
-    "kubernetes",
-    "kube-router",
-    "metrics-server",
-    "image/pause",
-    "image/coredns",
-)
 _IMAGE_SECONDS = 4
 
 
-def ensure(versions: Versions, *, only: Iterable[str] = (), jobs: int = 0) -> None:
-    """Make everything, or the named steps and what they need."""
+def ensure(versions: Versions, *, only: Iterable[str] = (), jobs: int = 0) -> bool:
+    """Make everything, or the named steps and sets and their needs; tell if any was missing."""
     steps = plan_steps(versions, jobs=jobs)
-    wanted = select_steps([step.name for step in steps], find_needs(versions), only)
-    run_steps([step for step in steps if step.name in wanted])
+    wanted = select_steps(find_needs(versions), only, versions.sets)
+    return run_steps([step for step in steps if step.name in wanted])
 
 
 def plan_steps(versions: Versions, *, jobs: int = 0) -> list[Step]:
@@ -72,19 +62,23 @@ def find_needs(versions: Versions) -> dict[str, set[str]]:
     return needs
 
 
-def select_steps(names: list[str], needs: dict[str, set[str]], only: Iterable[str]) -> set[str]:
-    """Return the steps to run: all of them, or those named and what they need."""
+def select_steps(
+    needs: Mapping[str, set[str]],
+    only: Iterable[str],
+    sets: Mapping[str, Sequence[str]],
+) -> set[str]:
+    """Return the steps to run: all of them, or those named, alone or in a set, and their needs."""
     asked = list(only)
     if not asked:
-        return set(names)
+        return set(needs)
     selected: set[str] = set()
     while asked:
         name = asked.pop()
-        if name == "core":
-            asked += CORE
+        if name in sets:
+            asked += sets[name]
             continue
         if name not in needs:
-            message = f"there is no step {name!r}; choose from core, {', '.join(names)}"
+            message = f"there is no step {name!r}; choose from {', '.join([*sets, *needs])}"
             raise NodeError(message)
         if name not in selected:
             selected.add(name)

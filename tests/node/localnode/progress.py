@@ -48,13 +48,12 @@ def say(text: str, *, end: str = "\n") -> None:
     sys.stderr.flush()
 
 
-def run_steps(steps: list[Step]) -> None:
-    """Run the steps that are not done, one line each."""
+def run_steps(steps: list[Step]) -> bool:
+    """Run the steps that are not done, one line each; tell whether there were any."""
     pending = {step.name for step in steps if not step.is_done()}
     left = float(sum(step.seconds for step in steps if step.name in pending))
     if not pending:
-        say(f"All {len(steps)} parts are in the cache")
-        return
+        return False
     say(f"{len(pending)} of {len(steps)} parts to make ({format_left(left)})")
     for number, step in enumerate(steps, start=1):
         head = f"[{number}/{len(steps)}] {step.label} …"
@@ -70,3 +69,4 @@ def run_steps(steps: list[Step]) -> None:
             raise
         left -= step.seconds
         say(f"{format_duration(time.monotonic() - start)} ({format_left(left)})")
+    return True

@@ -20,7 +20,7 @@ from localnode.processes import Supervisor
 SOCKET = RUN / "containerd" / "containerd.sock"
 _CNI_FOLDER = STATE / "cni"
 _START_SECONDS = 20.0
-_PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
+PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 _CTR = ["ctr", "--address", str(SOCKET), "--namespace", "k8s.io"]
 
 _CONFIG = f"""\
@@ -35,7 +35,7 @@ address = "{SOCKET}"
 path = "{STATE}/containerd-opt"
 
 [plugins."io.containerd.grpc.v1.cri"]
-sandbox_image = "{_PAUSE_IMAGE}"
+sandbox_image = "{PAUSE_IMAGE}"
 netns_mounts_under_state_dir = true
 # Without CAP_SYS_RESOURCE a lower score is refused, and with it every sandbox.
 restrict_oom_score_adj = true
@@ -109,7 +109,7 @@ def import_archives(archives: list[Path]) -> list[str]:
 
 def import_stored_images(store: ImageStore) -> list[str]:
     """Import every archive of the cache, those that pods need first of all at the front."""
-    first = store.archive(_PAUSE_IMAGE)
+    first = store.archive(PAUSE_IMAGE)
     archives = sorted(store.archives(), key=lambda path: (path != first, path.stat().st_size))
     return import_archives(archives)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from localnode import node
 from localnode.build import BuildRequest, build_image
 from localnode.cleanup import list_leftovers, remove_cluster
-from localnode.ensure import CORE, ensure, image_step_name
+from localnode.ensure import ensure, image_step_name
 from localnode.errors import NodeError
 from localnode.images import ImageStore, scratch_folder
 from localnode.kubeconfig import merge_kubeconfig, remove_from_kubeconfig, write_kubeconfig
@@ -26,7 +26,7 @@ from localnode.logs import export_logs
 from localnode.oci import normalise_reference
 from localnode.paths import cache_root
 from localnode.progress import say
-from localnode.runtime import import_archives, list_images
+from localnode.runtime import import_archives, import_stored_images, list_images
 from localnode.toolchain import binary_path, tool_folder
 from localnode.versions import load_versions
 
@@ -37,7 +37,7 @@ def create_cluster(options: argparse.Namespace) -> int:
     for name in ("config", "image"):
         if getattr(options, name):
             say(f"Ignoring --{name}: the local node has one shape")
-    ensure(load_versions(), only=CORE)
+    ensure(load_versions(), only=["core"])
     with _node_lock():
         cluster = node.create_cluster(options.name)
     context = _export(cluster, options.kubeconfig)
@@ -185,7 +185,11 @@ def ensure_all(options: argparse.Namespace) -> int:
     """Build and install what the node is made of."""
     _require_linux()
     only = [name for name in options.only.split(",") if name]
-    ensure(load_versions(), only=only, jobs=options.jobs)
+    if not ensure(load_versions(), only=only, jobs=options.jobs):
+        say("Every part is in the cache")
+    # A node that was created from fewer parts gets the images of the others now.
+    if os.geteuid() == 0 and node.is_running():
+        _say_loaded(import_stored_images(ImageStore()))
     return 0
 
 
@@ -257,7 +261,11 @@ def _export(cluster: node.Cluster, explicit: str | None) -> str:
 
 
 def _import(archive: Path) -> None:
-    for reference in import_archives([archive]):
+    _say_loaded(import_archives([archive]))
+
+
+def _say_loaded(references: list[str]) -> None:
+    for reference in references:
         say(f"Loaded {reference}")
 
 

@@ -63,6 +63,7 @@ class Versions:
     apt_seconds: int
     base_images: tuple[BaseImage, ...]
     images: tuple[ToolImage, ...]
+    sets: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def load_versions(path: Path = VERSIONS_FILE) -> Versions:
@@ -87,6 +88,7 @@ def parse_versions(data: dict[str, Any]) -> Versions:
             for entry in data.get("base_image", [])
         ),
         images=tuple(_parse_image(entry) for entry in data.get("image", [])),
+        sets={name: tuple(members) for name, members in data.get("sets", {}).items()},
     )
 
 
