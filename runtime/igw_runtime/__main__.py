@@ -60,17 +60,20 @@ def _serve(options: argparse.Namespace, environment: Environment) -> int:
 
     from igw_runtime.serving.server import ModelServer  # noqa: PLC0415
     from igw_runtime.telemetry.live import warn_of_unknown  # noqa: PLC0415
-    from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
+    from igw_runtime.telemetry.logs import configure_server_logs  # noqa: PLC0415
 
     loaded = load_settings(options.config)
-    gate = configure_logs(loaded.settings.live.logging.level)
+    log = configure_server_logs(loaded.settings.live.logging, sys.stdout)
     warn_of_unknown(loaded)
     environment = replace(environment, config_path=options.config)
 
     async def live() -> StartupError | None:
-        return await ModelServer(loaded, environment, gate).run()
+        return await ModelServer(loaded, environment, log).run()
 
-    failure = asyncio.run(live())
+    try:
+        failure = asyncio.run(live())
+    finally:
+        log.close()
     if failure is not None:
         raise failure
     return 0

@@ -28,6 +28,7 @@ SUPPORTED_URIS: Final = '"" (a model built into the image, by name), "file:///ab
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
+Percent = Annotated[float, Field(ge=0, le=100)]
 Count = Annotated[int, Field(ge=1)]
 
 
@@ -100,17 +101,27 @@ class TelemetrySettings(_Section):
     otlp_endpoint: Annotated[str, Field(pattern=r"^(https?://[^\s]+)?$")] = ""
 
 
+class LogSamplingSettings(_Section):
+    """Of how many requests the lines of a level are logged; errors always are."""
+
+    debug: Percent = 100.0
+    info: Percent = 100.0
+    warning: Percent = 100.0
+
+
 class LoggingSettings(_Section):
     """How much is logged."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
+    sampling_percent: LogSamplingSettings = LogSamplingSettings()
+    max_bytes_per_second: Annotated[int, Field(ge=0)] = 1_048_576  # 0 = no limit
 
 
 class TracingSettings(_Section):
     """Which requests are traced, and from when on one counts as slow."""
 
     enabled: bool = True
-    sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
+    sampling_percent: Percent = 10.0
     slow_threshold_seconds: Seconds = 0.3
 
 

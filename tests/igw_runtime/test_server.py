@@ -231,6 +231,20 @@ def test_live_settings_change_without_restart(models: Path, tmp_path: Path) -> N
         wait_until(lambda: any(e["level"] == "DEBUG" for e in server.events("request_completed")))
 
 
+def test_unread_log_stalls_no_request(models: Path, tmp_path: Path) -> None:
+    """A node's log reader that hangs costs log lines; the server answers, and ends in time."""
+    pipe = tmp_path / "log-pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    with a_server(tmp_path, models, MODEL | {"serving": {"drainSeconds": 0}}, log=pipe) as server:
+        for _ in range(200):  # a pipe holds 64 KiB; this is more than twice that
+            assert server.predict(PNG)[0] == 200
+        started = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - started < 8
+    os.close(reader)
+
+
 @pytest.mark.parametrize(
     ("settings", "code", "reason"),
     [

@@ -92,6 +92,7 @@ def a_server(
     *,
     ready: bool = True,
     grpc: bool = False,
+    log: Path | None = None,
 ) -> Iterator[ServerProcess]:
     """Start a server with these settings; it is killed if the test did not stop it."""
     port, metrics_port, grpc_port = free_port(), free_port(), free_port() if grpc else 0
@@ -107,13 +108,13 @@ def a_server(
         "IGW_HOST": "127.0.0.1",
         "PYTHONPATH": str(_RUNTIME),
     }
-    log_path = folder / "server.log"
-    with log_path.open("wb") as log:
+    log_path = log or folder / "server.log"
+    with log_path.open("wb") as stream:
         process = subprocess.Popen(
             [sys.executable, "-m", "igw_runtime", "serve", "--config", str(config)],
             env=environment,
-            stdout=log,
-            stderr=log,
+            stdout=stream,
+            stderr=stream,
         )
     server = ServerProcess(
         process=process,

@@ -39,7 +39,7 @@ from igw_runtime.serving.loading import LoadedModel, load_model
 from igw_runtime.serving.workers import WorkerPool
 from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
 from igw_runtime.telemetry.live import LiveWatcher
-from igw_runtime.telemetry.logs import LevelGate
+from igw_runtime.telemetry.logs import ServerLog
 from igw_runtime.telemetry.metrics import GRPC_INFER_ENDPOINT, Metrics
 from igw_runtime.telemetry.tracing import Tracing, build_tracing
 from igw_runtime.web.admission import Admission, WorkerLoad
@@ -87,15 +87,16 @@ class _Running:
 class ModelServer:
     """One process's server; `run` is its whole life."""
 
-    def __init__(self, loaded: LoadedSettings, environment: Environment, gate: LevelGate) -> None:
+    def __init__(self, loaded: LoadedSettings, environment: Environment, log: ServerLog) -> None:
         self._settings = loaded.settings
         self._environment = environment
         self._host = choose_host(environment.host)
-        self._gate = gate
+        self._log = log
         self._live = loaded.settings.live
         self._budget = read_cpu_budget()
         self._metrics = Metrics(self._live.metrics)
         self._metrics.register_process(self._budget)
+        self._metrics.watch_logs(log.budget.count_drops)
         self._metrics.show_live_hash(loaded.live_hash)
         self._tracing: Tracing = build_tracing(self._settings, environment)
         self._lifecycle = Lifecycle(self._metrics)
@@ -192,7 +193,7 @@ class ModelServer:
     def _apply_live(self, live: LiveSettings, live_hash: str) -> None:
         """Take over a new version of the live settings, all of it."""
         self._live = live
-        self._gate.set_level(live.logging.level)
+        self._log.apply(live.logging)
         self._tracing.sampler.apply(live.tracing)
         self._metrics.apply(live.metrics)
         self._metrics.show_live_hash(live_hash)

@@ -6,7 +6,7 @@ are templates, methods and classes come from closed sets, prediction classes sto
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import prometheus_client
@@ -22,6 +22,7 @@ from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.cpu import CpuBudget, read_throttling
 from igw_runtime.settings import MetricsSettings
 from igw_runtime.telemetry.histogram import LiveHistogram
+from igw_runtime.telemetry.log_budget import LEVELS, DropReason
 
 OTHER: Final = "_other"
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -235,9 +236,39 @@ class Metrics:
         self.batch_seconds.labels(str(images)).observe(seconds)
         self.last_inference.set_to_current_time()
 
+    def watch_logs(self, read_drops: Callable[[], Mapping[tuple[str, DropReason], int]]) -> None:
+        """Read how many log lines were dropped at scrape time."""
+        self.registry.register(LogCollector(read_drops))
+
     def watch_queue(self, read_size: Callable[[], int]) -> None:
         """Read the queue's size at scrape time instead of writing it on every request."""
         self.queue_size.set_function(read_size)
+
+
+class LogCollector(Collector):
+    """Log lines that were not written, by level and reason; at zero from the start."""
+
+    def __init__(self, read_drops: Callable[[], Mapping[tuple[str, DropReason], int]]) -> None:
+        self._read_drops = read_drops
+
+    def describe(self) -> Iterable[Metric]:
+        """Tell the registry the name."""
+        return [self._declare()]
+
+    def collect(self) -> Iterable[Metric]:
+        """Render every level with every reason."""
+        metric, drops = self._declare(), self._read_drops()
+        for level in LEVELS:
+            for reason in DropReason:
+                metric.add_metric([level, reason.value], drops.get((level, reason), 0))
+        return [metric]
+
+    def _declare(self) -> CounterMetricFamily:
+        return CounterMetricFamily(
+            "igw_runtime_log_lines_dropped",
+            "Log lines that were not written.",
+            labels=["level", "reason"],
+        )
 
 
 class CpuCollector(Collector):

@@ -8,7 +8,14 @@ import pytest
 import structlog
 from opentelemetry.sdk.trace import TracerProvider
 
-from igw_runtime.telemetry.logs import LevelGate, RepeatFilter, configure_logs
+from igw_runtime.settings import LoggingSettings
+from igw_runtime.telemetry.log_budget import DropReason
+from igw_runtime.telemetry.logs import (
+    LevelGate,
+    RepeatFilter,
+    configure_logs,
+    configure_server_logs,
+)
 
 
 class Log:
@@ -67,6 +74,38 @@ def test_level_is_live(log: Log) -> None:
     logging.getLogger("uvicorn.error").warning("hidden")
 
     assert [line["message"] for line in log.lines()] == ["shown"]
+
+
+def test_server_log_is_written_within_its_budget(log: Log) -> None:
+    """Requests that are not sampled leave errors only; libraries go through the same thread."""
+    stream = io.StringIO()
+    settings = LoggingSettings.model_validate({"samplingPercent": {"info": 0}})
+    server = configure_server_logs(settings, stream)
+    logger = structlog.get_logger()
+    logger.info("server_ready")
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        logger.info("request_received")
+        logger.error("request_failed")
+    logging.getLogger("uvicorn.error").error("library failed")
+    server.apply(LoggingSettings())
+    with structlog.contextvars.bound_contextvars(request_id="r1"):
+        logger.info("request_completed")
+    server.budget.note_drop("info", 9, DropReason.RATE)
+    server.close()
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == [
+        "server_ready",
+        "request_failed",
+        "library failed",
+        "request_completed",
+        "logs_dropped",
+    ]
+    assert lines[-1]["level"] == "WARNING"
+    assert lines[-1]["dropped"] == [
+        {"level": "info", "reason": "rate", "count": 1, "size_bytes": 9}
+    ]
+    assert log.lines() == []
 
 
 def test_library_logs_are_json_too(log: Log) -> None:

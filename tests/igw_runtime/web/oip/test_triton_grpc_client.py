@@ -161,7 +161,11 @@ def test_log_and_metrics_know_the_calls(client: Any, server: ServerProcess) -> N
     client.infer(MODEL, [pictures(RED)], headers={"x-request-id": "r-9"})
     endpoint = "/inference.GRPCInferenceService/ModelInfer"
 
-    [done] = [e for e in server.events("request_completed") if e["request_id"] == "r-9"]
+    def completed() -> list[dict[str, Any]]:
+        return [e for e in server.events("request_completed") if e["request_id"] == "r-9"]
+
+    wait_until(completed)
+    [done] = completed()
     assert (done["endpoint"], done["method"], done["status"]) == (endpoint, "POST", 200)
     assert f'http_requests_total{{endpoint="{endpoint}",method="POST",status="2xx"}}' in (
         server.metrics()
