@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,7 +50,8 @@ with grpc.insecure_channel(address) as channel:
 outputs = {it.name: [text.decode() for text in it.contents.bytes_contents] for it in answer.outputs}
 print(json.dumps(outputs))
 """
-# So many requests a second, one after the other; it ends by itself, whoever forgot it.
+# So many requests a second, one after the other; it prints what each came to, and ends by
+# itself, whoever forgot it.
 _LOAD: Final = """
 import sys, time, urllib.error, urllib.request
 url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
@@ -58,9 +61,11 @@ while time.monotonic() < start + seconds:
     time.sleep(max(0.0, start + sent / rate - time.monotonic()))
     sent += 1
     try:
-        urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30).read()
-    except OSError:
-        pass
+        answer = urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
+        answer.read()
+        print(answer.status, flush=True)
+    except OSError as error:
+        print(repr(error), flush=True)
 """
 
 
@@ -166,20 +171,27 @@ class Client:
     @contextmanager
     def load(
         self, url: str, body: Path, *, per_second: float, most_seconds: float
-    ) -> Iterator[None]:
-        """POST a body at an even rate while the block runs, for a limited time."""
+    ) -> Iterator[Counter[str]]:
+        """POST a body at an even rate while the block runs, for a limited time.
+
+        After the block, what is yielded counts the answers: ``200``, or what went wrong.
+        """
+        answers: Counter[str] = Counter()
         command = [
             self.kubectl.binary,
             f"--kubeconfig={self.kubectl.kubeconfig}",
             *("exec", "-i", "-n", self.namespace, NAME, "--"),
             *("python3", "-c", _LOAD, url, str(per_second), str(most_seconds)),
         ]
-        with body.open("rb") as data:
-            process = subprocess.Popen(
-                command, stdin=data, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(timeout=10)
+        with tempfile.TemporaryFile("w+") as printed:
+            with body.open("rb") as data:
+                process = subprocess.Popen(
+                    command, stdin=data, stdout=printed, stderr=subprocess.DEVNULL
+                )
+            try:
+                yield answers
+            finally:
+                process.terminate()
+                process.wait(timeout=10)
+                printed.seek(0)
+                answers.update(line.strip() for line in printed)

@@ -66,6 +66,9 @@ class Provider(Protocol):
     def load_images(self) -> None:
         """Bring the built images to the node."""
 
+    def tag(self, image: str, name: str) -> None:
+        """Give an image that is on the node another name there."""
+
     def delete(self) -> None:
         """End the cluster."""
 
@@ -105,6 +108,10 @@ class LocalNode:
 
     def load_images(self) -> None:
         """Nothing to do: what was built is on the node."""
+
+    def tag(self, image: str, name: str) -> None:
+        """Name it in the node's containerd."""
+        run([self.kind, "tag", image, name, "--name", CLUSTER])
 
     def delete(self) -> None:
         """End the cluster."""
@@ -154,6 +161,11 @@ class Kind:
         """Copy the images into the node's container."""
         for tag in IMAGES:
             stream([self.kind, "load", "docker-image", tag, "--name", CLUSTER])
+
+    def tag(self, image: str, name: str) -> None:
+        """Name it in Docker, and load it once more."""
+        run(["docker", "tag", image, name])
+        run([self.kind, "load", "docker-image", name, "--name", CLUSTER])
 
     def delete(self) -> None:
         """End the cluster."""

@@ -20,6 +20,7 @@ from localnode.errors import NodeError
         ("get audit-log --name x", verbs.get_audit_log),
         ("load docker-image a:1 b:2 --name x", verbs.load_images),
         ("load image-archive a.tar --name x", verbs.load_archive),
+        ("tag a:1 a:2 --name x", verbs.tag),
         ("export logs out --name x", verbs.export_all_logs),
         ("build -t a:1 -f Dockerfile --target run --build-arg A=B .", verbs.build),
         ("ensure --only etcd,kubernetes --jobs 2", verbs.ensure_all),

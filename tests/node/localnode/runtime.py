@@ -13,7 +13,7 @@ from localnode.commands import run, succeeds
 from localnode.errors import NodeError
 from localnode.images import ImageStore
 from localnode.network import BRIDGE, POD_SUBNET
-from localnode.oci import read_archive_index
+from localnode.oci import normalise_reference, read_archive_index
 from localnode.paths import RUN, STATE
 from localnode.processes import Supervisor
 
@@ -112,6 +112,11 @@ def import_stored_images(store: ImageStore) -> list[str]:
     first = store.archive(PAUSE_IMAGE)
     archives = sorted(store.archives(), key=lambda path: (path != first, path.stat().st_size))
     return import_archives(archives)
+
+
+def tag_image(image: str, name: str) -> None:
+    """Give an image that the runtime holds another name."""
+    run([*_CTR, "images", "tag", "--force", normalise_reference(image), normalise_reference(name)])
 
 
 def list_images() -> dict[str, str]:

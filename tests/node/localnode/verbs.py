@@ -26,7 +26,7 @@ from localnode.logs import export_logs
 from localnode.oci import normalise_reference
 from localnode.paths import cache_root
 from localnode.progress import say
-from localnode.runtime import import_archives, import_stored_images, list_images
+from localnode.runtime import import_archives, import_stored_images, list_images, tag_image
 from localnode.toolchain import binary_path, tool_folder
 from localnode.versions import load_versions
 
@@ -153,6 +153,14 @@ def load_archive(options: argparse.Namespace) -> int:
         message = f"{path} does not exist; make it with 'docker save' or 'buildah push'"
         raise NodeError(message)
     _import(path)
+    return 0
+
+
+def tag(options: argparse.Namespace) -> int:
+    """Give an image on the node another name."""
+    _require_machine()
+    node.require_cluster(options.name)
+    tag_image(options.image, options.tag)
     return 0
 
 
