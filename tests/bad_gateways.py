@@ -55,6 +55,36 @@ BAD_GATEWAYS = (
         _slo(availability={"objective": 90}),
     ),
     BadGateway(
+        "a latency objective so low that no alert could fire",
+        "spec.slo",
+        "latency.objective is so low",
+        _slo(latency={"objective": 93}),
+    ),
+    BadGateway(
+        "an objective too low for the alerts of a week",
+        "spec.slo",
+        "availability.objective is so low",
+        _slo(window="7d", availability={"objective": 92.5}),
+    ),
+    BadGateway(
+        "a latency objective too low for the alerts of a week",
+        "spec.slo",
+        "latency.objective is so low",
+        _slo(window="7d", latency={"objective": 92.5}),
+    ),
+    BadGateway(
+        "a threshold that no answer can exceed",
+        "spec",
+        "slo.latency.threshold must be less than serving.timeout",
+        {"serving": {"timeout": "1s"}, **_slo(latency={"threshold": "1s"})},
+    ),
+    BadGateway(
+        "a timeout below the threshold that is set by default",
+        "spec",
+        "slo.latency.threshold must be less than serving.timeout",
+        {"serving": {"timeout": "200ms"}},
+    ),
+    BadGateway(
         "a threshold without a unit",
         "spec.slo.latency.threshold",
         "with a unit",

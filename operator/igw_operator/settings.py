@@ -82,10 +82,8 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         identity=reader.read("IDENTITY", "", str),
         defaults=Defaults(
             monitor_labels=reader.read("MONITOR_LABELS", {}, _parse_labels),
-            runbook_base_url=reader.read(
-                "RUNBOOK_BASE_URL", Defaults().runbook_base_url, _parse_url
-            ),
-            grafana_url=reader.read("GRAFANA_URL", "", _parse_url),
+            runbook_base_url=reader.read("RUNBOOK_BASE_URL", "", _parse_base),
+            grafana_url=reader.read("GRAFANA_URL", "", _parse_base),
             prometheus_url=reader.read("PROMETHEUS_URL", "", _parse_url),
             monitoring_namespaces=reader.read("MONITORING_NAMESPACES", (), _parse_names),
             proxy_namespaces=reader.read("PROXY_NAMESPACES", (), _parse_names),
@@ -174,3 +172,7 @@ def _parse_url(text: str) -> str:
         message = "must be an http or https URL"
         raise ValueError(message)
     return text
+
+
+def _parse_base(text: str) -> str:
+    return _parse_url(text).rstrip("/")

@@ -27,11 +27,12 @@ def an_input(
     defaults: Defaults | None = None,
     runtime: dict[str, Any] | None = None,
     name: str = "photos",
+    namespace: str = "demo",
     **spec: Any,
 ) -> PlanInput:
     """An input with one gateway; keyword arguments are spec fields (camelCase)."""
     return PlanInput(
-        gateway=a_gateway(name, **spec),
+        gateway=a_gateway(name, namespace, **spec),
         runtime=a_runtime(**(runtime or {})),
         capabilities=capabilities,
         defaults=defaults or Defaults(),

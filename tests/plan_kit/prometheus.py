@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import yaml
 
+from igw_operator.api.objects import Manifest
 from plan_kit.children import build
 
 SAMPLES_A_MINUTE: Final = 2
@@ -92,8 +93,15 @@ def near(at: str, query: str, value: float, tolerance: float = 0.002) -> Check:
     return Check(at, f"abs(sum({query}) - {value}) < bool {tolerance}", 1)
 
 
+def build_groups(namespace: str = "demo", **spec: Any) -> list[Manifest]:
+    """The rule groups of the gateway photos; keyword arguments are fields of its spec."""
+    rule = build(namespace=namespace, **spec)["PrometheusRule", "photos-slo"]
+    groups: list[Manifest] = rule["spec"]["groups"]
+    return groups
+
+
 class RuleBench:
-    """Runs checks against the rules of one gateway."""
+    """Runs checks against the rules of one gateway, or of some."""
 
     def __init__(self, promtool: str, folder: Path) -> None:
         self._promtool = promtool
@@ -103,19 +111,29 @@ class RuleBench:
         self,
         series: Sequence[Series],
         *checks: Check,
-        slo: dict[str, Any] | None = None,
+        rules: Sequence[Manifest] | None = None,
         alert_tests: Sequence[dict[str, Any]] = (),
+        evaluation: str = "30s",
+        **spec: Any,
     ) -> None:
-        """Fail with promtool's words where a check does not hold."""
-        rule = build(slo=slo or {})["PrometheusRule", "photos-slo"]
-        (self._folder / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
+        """Fail with promtool's words where a check does not hold.
+
+        ``rules`` are rule groups in place of those of the gateway demo/photos, of which ``spec``
+        has the fields. promtool evaluates all groups alike, every ``evaluation``.
+        """
+        groups = list(rules) if rules is not None else build_groups(**spec)
+        (self._folder / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
         test = {
             "interval": "30s",
             "input_series": [{"series": each.name, "values": each.values} for each in series],
             "promql_expr_test": [_render_check(check) for check in checks],
             "alert_rule_test": list(alert_tests),
         }
-        document = {"rule_files": ["rules.yaml"], "evaluation_interval": "30s", "tests": [test]}
+        document = {
+            "rule_files": ["rules.yaml"],
+            "evaluation_interval": evaluation,
+            "tests": [test],
+        }
         path = self._folder / "test.yaml"
         path.write_text(yaml.safe_dump(document))
         result = subprocess.run(

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from igw_operator.api.fields import (
     DNS_LABEL_PATTERN,
+    DURATION_PATTERN,
     AnyObject,
     ApiModel,
     DurationText,
@@ -253,8 +254,8 @@ class Alerting(ApiModel):
     runbook_url: Annotated[
         Annotated[str, Field(max_length=1024)] | None, Field(alias="runbookURL")
     ] = None
-    """Base of the runbook links; the alert's name is appended as a fragment. Absent: the
-    operator's own.
+    """Address of the team's runbook; the alert's name is appended as a fragment. Absent: what the
+    operator's settings say, if they do.
     """
 
 
@@ -419,6 +420,17 @@ class GatewaySpec(ApiModel):
             rule="!(has(self.replicas) && has(self.scaling))",
             message="set replicas for a fixed number or scaling for an automatic one, not both",
             check=lambda spec: spec.replicas is None or spec.scaling is None,
+        ),
+        Guard(
+            # What is no duration has its own message, and would end this rule in an error.
+            rule=f"!self.slo.latency.threshold.matches('{DURATION_PATTERN}') || "
+            f"!self.serving.timeout.matches('{DURATION_PATTERN}') || "
+            "duration(self.slo.latency.threshold) < duration(self.serving.timeout)",
+            message="slo.latency.threshold must be less than serving.timeout: no successful "
+            "answer takes longer than the timeout, so none could ever be too slow",
+            check=lambda spec: (
+                spec.slo.latency.threshold_seconds < parse_duration(spec.serving.timeout)
+            ),
         ),
     )
 

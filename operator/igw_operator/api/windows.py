@@ -13,6 +13,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Literal
 
+from igw_operator.api.fields import parse_duration
+
 _HOURS_A_DAY: Final = 24
 
 
@@ -25,6 +27,11 @@ class BurnTier:
     short_window: str
     long_hours: int
     budget_percent: Decimal
+
+    @property
+    def short_seconds(self) -> int:
+        """Length of the short window."""
+        return int(parse_duration(self.short_window))
 
     def factor(self, window_days: int) -> Decimal:
         """Burn rate at which the tier fires: 1 spends exactly the budget in the window."""

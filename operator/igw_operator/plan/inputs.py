@@ -29,9 +29,11 @@ class Defaults:
 
     monitor_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of ServiceMonitors and PrometheusRules, for a Prometheus that selects by label."""
-    runbook_base_url: str = "https://inference.igw.dev/runbooks"
+    runbook_base_url: str = ""
+    """Where the runbooks lie: the alert's name takes the place of ``{alert}``, or is appended as
+    one more part of the path. Empty: alerts have no runbook link of ours."""
     grafana_url: str = ""
-    """Base of the dashboard links in alerts; empty: they are paths within any Grafana."""
+    """Base of the dashboard links in alerts; empty: they have none."""
     prometheus_url: str = ""
     """Base URL of the Prometheus that KEDA asks; empty: none is known."""
     monitoring_namespaces: tuple[str, ...] = ()

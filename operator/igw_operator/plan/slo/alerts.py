@@ -9,15 +9,25 @@ from typing import Final
 from urllib.parse import urlencode
 
 from igw_operator import conventions
-from igw_operator.api.gateway import Alerting
-from igw_operator.api.objects import Gateway
 from igw_operator.api.windows import BurnTier, Window
 from igw_operator.errors import FieldError, SpecError
 from igw_operator.plan.inputs import PlanInput
-from igw_operator.plan.slo.names import BUDGET_REMAINING, COVERAGE, EVENTS_BAD, ratio_name
+from igw_operator.plan.slo.names import (
+    BUDGET_REMAINING,
+    COVERAGE,
+    EVENTS_BAD,
+    TILE_BAD,
+    ratio_name,
+)
 from igw_operator.plan.slo.objective import Objective, build_identity, render_bucket
 from igw_operator.plan.slo.promql import render_number, render_selector
-from igw_operator.plan.slo.records import Rule, render_event_count
+from igw_operator.plan.slo.records import (
+    TILE_SECONDS,
+    Rule,
+    render_event_count,
+    render_seen_tiles,
+    render_tile_count,
+)
 
 AVAILABILITY_BURN: Final = "InferenceGatewayAvailabilityBudgetBurn"
 LATENCY_BURN: Final = "InferenceGatewayLatencyBudgetBurn"
@@ -44,6 +54,8 @@ MIN_BAD_EVENTS: Final = 10
 # first hour, a new gateway's whole history is one bad minute.
 MIN_COVERAGE: Final = "0.1"
 DASHBOARD_PATH: Final = "/d/igw-gateway"
+# In the base of the runbooks' addresses: where the alert's name goes, such as before ".md".
+RUNBOOK_PLACE: Final = "{alert}"
 
 _LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _WHO: Final = "{{ $labels.namespace }}/{{ $labels.gateway }}"
@@ -78,7 +90,8 @@ def build_burn_alert(inputs: PlanInput, objective: Objective, speed: str) -> Rul
         description=f"{_WHO} spends its {objective.name} error budget {{{{ $value | humanize }}}} "
         f"times as fast as its objective of {render_number(objective.target * 100)}% over "
         f"{window} allows.",
-        # Alertmanager can let fast inhibit slow, equal: [namespace, gateway, slo].
+        # By these Alertmanager keeps to one alert an incident (manifests/monitoring): a fast
+        # burn inhibits the slow one and the exhausted budget of its namespace, gateway and slo.
         labels={"slo": objective.name, "burn": speed},
     )
     return _build_alert(inputs, alert)
@@ -105,8 +118,8 @@ def build_blindness_alerts(inputs: PlanInput) -> list[Rule]:
     identity = build_identity(inputs.gateway)
     requests = render_selector(conventions.METRIC_REQUESTS, identity)
     desired = render_selector(conventions.METRIC_DESIRED_REPLICAS, identity)
-    bucket = render_bucket(inputs.gateway)
     count = render_selector(f"{conventions.METRIC_DURATION}_count", identity)
+    unmeasured = f"{count} unless ignoring(le) {render_bucket(inputs.gateway)}"
     alerts = (
         _Alert(
             name=METRICS_ABSENT,
@@ -130,13 +143,15 @@ def build_blindness_alerts(inputs: PlanInput) -> list[Rule]:
         ),
         _Alert(
             name=BUCKET_MISSING,
-            expression=f"absent({bucket}) and on(namespace, gateway) {count}",
+            # Pod by pod: those without the bucket are left out of the objective, silently.
+            expression="count by(namespace, gateway) "
+            f"(count by(namespace, gateway, pod) ({unmeasured})) > 0",
             wait="10m",
             severity="warning",
-            summary="The latency objective of a gateway cannot be measured.",
-            description=f"{_WHO} has no latency bucket at its threshold of "
-            f"{inputs.gateway.spec.slo.latency.threshold}: the runtime did not take over its "
-            "settings. The latency objective has no data.",
+            summary="The latency of some pods of a gateway cannot be measured.",
+            description=f"{{{{ $value }}}} pods of {_WHO} have no latency bucket at its threshold "
+            f"of {inputs.gateway.spec.slo.latency.threshold}: the runtime did not take over its "
+            "settings. The latency objective does not see these pods.",
         ),
     )
     return [_build_alert(inputs, alert) for alert in alerts]
@@ -149,8 +164,18 @@ def _render_tier(tier: BurnTier, objective: Objective, window: Window) -> str:
         f"{objective.record(ratio_name(each))} / {objective.budget} > {factor}"
         for each in (tier.long_window, tier.short_window)
     )
-    bad_events = render_event_count(EVENTS_BAD, objective, tier.long_window)
-    return " and ".join((*burns, f"{bad_events} >= {MIN_BAD_EVENTS}"))
+    return " and ".join((*burns, *_render_evidence(tier, objective)))
+
+
+def _render_evidence(tier: BurnTier, objective: Objective) -> tuple[str, ...]:
+    if tier.speed == "fast":
+        bad = render_event_count(EVENTS_BAD, objective, tier.long_window)
+        return (f"{bad} >= {MIN_BAD_EVENTS}",)
+    # A new gateway's first minutes are all that its days hold. A ticket can wait until there
+    # is as much history as the short window is long; a page cannot.
+    bad = render_tile_count(TILE_BAD, objective, tier.long_window)
+    seen = render_seen_tiles(objective, tier.long_window)
+    return (f"{bad} >= {MIN_BAD_EVENTS}", f"{seen} >= {tier.short_seconds // TILE_SECONDS}")
 
 
 def _build_alert(inputs: PlanInput, alert: _Alert) -> Rule:
@@ -171,22 +196,36 @@ def _build_alert(inputs: PlanInput, alert: _Alert) -> Rule:
             **alerting.annotations,
             "summary": alert.summary,
             "description": alert.description,
-            "runbook_url": _locate_runbook(inputs, alerting, alert.name),
-            "dashboard_url": _locate_dashboard(inputs, gateway),
+            **_build_links(inputs, alert.name),
         },
     }
 
 
-def _locate_runbook(inputs: PlanInput, alerting: Alerting, name: str) -> str:
-    if alerting.runbook_url is not None:
+def _build_links(inputs: PlanInput, alert: str) -> dict[str, str]:
+    """Where to look; without a base there is no link rather than one that leads nowhere."""
+    links = {
+        "runbook_url": _locate_runbook(inputs, alert),
+        "dashboard_url": _locate_dashboard(inputs),
+    }
+    return {name: url for name, url in links.items() if url is not None}
+
+
+def _locate_runbook(inputs: PlanInput, alert: str) -> str | None:
+    own, base = inputs.gateway.spec.slo.alerting.runbook_url, inputs.defaults.runbook_base_url
+    if own is not None:
         # A team's own is one page with a heading for each alert.
-        return f"{alerting.runbook_url}#{name}"
-    return f"{inputs.defaults.runbook_base_url}/{name}"
+        return f"{own}#{alert}"
+    if RUNBOOK_PLACE in base:
+        return base.replace(RUNBOOK_PLACE, alert)
+    return f"{base}/{alert}" if base else None
 
 
-def _locate_dashboard(inputs: PlanInput, gateway: Gateway) -> str:
-    query = {f"var-{label}": value for label, value in build_identity(gateway).items()}
-    return f"{inputs.defaults.grafana_url}{DASHBOARD_PATH}?{urlencode(query)}"
+def _locate_dashboard(inputs: PlanInput) -> str | None:
+    if not inputs.defaults.grafana_url:
+        return None
+    identity = build_identity(inputs.gateway)
+    query = urlencode({f"var-{label}": value for label, value in identity.items()})
+    return f"{inputs.defaults.grafana_url}{DASHBOARD_PATH}?{query}"
 
 
 def _check_label_names(labels: Mapping[str, str]) -> Mapping[str, str]:

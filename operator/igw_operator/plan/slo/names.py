@@ -6,6 +6,8 @@ from typing import Final
 
 EVENTS_TOTAL: Final = "igw:slo_events_total:rate5m"
 EVENTS_BAD: Final = "igw:slo_events_bad:rate5m"
+TILE_TOTAL: Final = "igw:slo_events_total:sum10m"
+TILE_BAD: Final = "igw:slo_events_bad:sum10m"
 BUDGET_REMAINING: Final = "igw:slo_error_budget_remaining:ratio"
 OBJECTIVE: Final = "igw:slo_objective:ratio"
 COVERAGE: Final = "igw:slo_window_coverage:ratio"

@@ -1,4 +1,10 @@
-"""Recorded series of one objective: events, error ratios by window, budget, coverage."""
+"""Recorded series of one objective: events, error ratios by window, budget, coverage.
+
+Hours are summed from the events of every 30 s. Days and longer are summed from tiles: the events
+of ten minutes each, taken where the clock passes a multiple of ten minutes. A tile holds exactly
+what lies between two such marks, so that the sum is exact, and a month is 4,320 samples instead
+of 86,400. What came after the last mark is added, so that a budget is never behind.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,8 @@ from igw_operator.plan.slo.names import (
     EVENTS_BAD,
     EVENTS_TOTAL,
     OBJECTIVE,
+    TILE_BAD,
+    TILE_TOTAL,
     ratio_name,
 )
 from igw_operator.plan.slo.objective import Objective
@@ -19,45 +27,88 @@ from igw_operator.plan.slo.promql import render_number
 
 Rule = dict[str, Any]
 
+TILE: Final = "10m"
+TILE_SECONDS: Final = 600
+
 _SHORT_WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h")
 _LONG_WINDOWS: Final = ("1d", "3d")
-_SECONDS_A_DAY: Final = 86_400
+_TILES_A_DAY: Final = 86_400 // TILE_SECONDS
+_INTERVAL: Final = conventions.RULE_INTERVAL_SECONDS
+# When the rule is evaluated, also seen from within a subquery: the mark before, and the time.
+_LAST_MARK: Final = f"last_over_time(vector(time())[{TILE}:{TILE}] @ end())"
 
 
 def render_event_count(name: str, objective: Objective, window: str) -> str:
     """How many events a recorded rate stands for: each sample counts for one interval."""
-    interval = conventions.RULE_INTERVAL_SECONDS
-    return f"sum_over_time({objective.record(name)}[{window}]) * {interval}"
+    return f"sum_over_time({objective.record(name)}[{window}]) * {_INTERVAL}"
+
+
+def render_tile_count(name: str, objective: Objective, window: str) -> str:
+    """How many events the tiles of a window hold; up to ten minutes behind."""
+    return f"sum_over_time({objective.record(name)}[{window}:{TILE}])"
+
+
+def render_seen_tiles(objective: Objective, window: str) -> str:
+    """How many tiles of a window there are; none is 0 as soon as anything is measured."""
+    tile = objective.record(TILE_TOTAL)
+    return f"(count_over_time({tile}[{window}:{TILE}]) or 0 * {tile})"
 
 
 def build_short_records(objective: Objective) -> list[Rule]:
     """Events, then the ratios made of them; the order within the group matters."""
     return [
+        # Here and not among the days: who edits an objective sees it at the next evaluation.
+        _build_record(OBJECTIVE, f"vector({render_number(objective.target)})", objective),
         _build_record(EVENTS_TOTAL, objective.total, objective),
         _build_record(EVENTS_BAD, objective.bad, objective),
-        *(_build_ratio(window, objective) for window in _SHORT_WINDOWS),
+        *(_build_short_ratio(window, objective) for window in _SHORT_WINDOWS),
     ]
 
 
 def build_long_records(objective: Objective, window: Window) -> list[Rule]:
-    """Ratios of days, and what remains of the budget (negative once it is overspent)."""
+    """Tiles, ratios of days, and what remains of the budget (negative once it is overspent)."""
     spent = f"{objective.record(ratio_name(window))} / {objective.budget}"
-    samples = f"count_over_time({objective.record(EVENTS_TOTAL)}[{window}])"
-    expected = window.days * _SECONDS_A_DAY // conventions.RULE_INTERVAL_SECONDS
+    seen = render_seen_tiles(objective, window)
     return [
-        *(_build_ratio(each, objective) for each in (*_LONG_WINDOWS, window)),
+        _build_record(TILE_TOTAL, render_event_count(EVENTS_TOTAL, objective, TILE), objective),
+        _build_record(TILE_BAD, render_event_count(EVENTS_BAD, objective, TILE), objective),
+        *(_build_long_ratio(each, objective) for each in (*_LONG_WINDOWS, window)),
         _build_record(BUDGET_REMAINING, f"1 - {spent}", objective),
-        _build_record(OBJECTIVE, f"vector({render_number(objective.target)})", objective),
-        _build_record(COVERAGE, f"clamp_max({samples} / {expected}, 1)", objective),
+        _build_record(COVERAGE, f"clamp_max({seen} / {window.days * _TILES_A_DAY}, 1)", objective),
     ]
 
 
-def _build_ratio(window: str, objective: Objective) -> Rule:
+def _build_short_ratio(window: str, objective: Objective) -> Rule:
     bad, total = objective.record(EVENTS_BAD), objective.record(EVENTS_TOTAL)
     if window != "5m":
         # Sums of rates, then one division: an hour counts by its traffic. An average of
         # ratios would let an idle night outvote a busy hour, and needs no raw samples either.
         bad, total = f"sum_over_time({bad}[{window}])", f"sum_over_time({total}[{window}])"
+    return _build_ratio(window, bad, total, objective)
+
+
+def _build_long_ratio(window: str, objective: Objective) -> Rule:
+    bad = _render_tiled_events(TILE_BAD, EVENTS_BAD, objective, window)
+    total = _render_tiled_events(TILE_TOTAL, EVENTS_TOTAL, objective, window)
+    return _build_ratio(window, bad, total, objective)
+
+
+def _render_tiled_events(tile: str, rate: str, objective: Objective, window: str) -> str:
+    """All events of a long window: those of whole tiles, and those since the last mark.
+
+    Either may be missing, of a new gateway or of one that is not scraped any more.
+    """
+    tiles = render_tile_count(tile, objective, window)
+    recent = f"({objective.record(rate)} and on() (vector(time()) > {_LAST_MARK}))"
+    rest = f"sum_over_time({recent}[{TILE}:{_INTERVAL}s]) * {_INTERVAL}"
+    parts = (
+        f'label_replace({tiles}, "part", "tiles", "", "")',
+        f'label_replace({rest}, "part", "rest", "", "")',
+    )
+    return f"sum without(part) ({' or '.join(parts)})"
+
+
+def _build_ratio(window: str, bad: str, total: str, objective: Objective) -> Rule:
     # Without events there is no ratio. 0/0 would be NaN, and stay in every sum for a window.
     return _build_record(ratio_name(window), f"{bad} / ({total} > 0)", objective)
 

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from factories import a_gateway
+from igw_operator import conventions
+from igw_operator.api.fields import parse_duration
 from igw_operator.api.windows import Window
 from igw_operator.errors import SpecError
 from igw_operator.plan.inputs import Defaults
@@ -39,6 +42,39 @@ def test_stays_small(window: Window) -> None:
     assert len(rules(slo={"window": window.value})) <= 40
 
 
+def ranges(expression: str) -> list[tuple[str, int, int]]:
+    """Each range of an expression: the metric that it is of, its seconds, its samples."""
+    found = []
+    pattern = r"([a-z_:0-9]*)(?:\{[^}]*\})?[^][{}]*?\[(\w+)(?::(\w+))?\]"
+    for metric, window, step in re.findall(pattern, expression):
+        seconds = int(parse_duration(window.replace("d", "h"))) * (24 if "d" in window else 1)
+        every = int(parse_duration(step)) if step else conventions.RULE_INTERVAL_SECONDS
+        found.append((metric, seconds, seconds // every))
+    return found
+
+
+@pytest.mark.parametrize("window", Window)
+def test_never_reads_a_month_of_raw_samples(window: Window) -> None:
+    """Series of pods are read for minutes, events of every 30 s for hours, tiles for longer."""
+    for rule in rules(slo={"window": window.value}):
+        for metric, seconds, samples in ranges(rule["expr"]):
+            assert seconds <= 3600 or metric.startswith("igw:")
+            assert seconds <= 6 * 3600 or metric.endswith(":sum10m")
+            assert samples <= 31 * 144
+
+
+@pytest.mark.parametrize("window", Window)
+def test_reads_few_samples(window: Window) -> None:
+    """A gateway costs Prometheus some hundred samples a second, however long its window."""
+    a_second = sum(
+        samples / int(group["interval"].removesuffix("s"))
+        for group in groups(slo={"window": window.value})
+        for rule in group["rules"]
+        for _, _, samples in ranges(rule["expr"])
+    )
+    assert a_second < 600
+
+
 def test_names_each_group_once() -> None:
     """Groups are merged by name: two of one name would be one."""
     names = [group["name"] for group in groups()]
@@ -53,7 +89,10 @@ def test_has_every_alert_that_has_a_runbook() -> None:
 
 def test_tells_whoever_is_called_what_to_do() -> None:
     """Each alert says how bad, what, how much, and where to look."""
-    for alert in alerts(defaults=Defaults(grafana_url="https://g.example")):
+    defaults = Defaults(
+        grafana_url="https://g.example", runbook_base_url="https://runbooks.example"
+    )
+    for alert in alerts(defaults=defaults):
         assert alert["labels"]["severity"] in {"critical", "warning"}
         told = alert["annotations"]
         assert "{{" not in told["summary"]
@@ -61,7 +100,7 @@ def test_tells_whoever_is_called_what_to_do() -> None:
             told["description"].startswith("{{ $labels.namespace }}/")
             or "{{ $labels" in told["description"]
         )
-        assert told["runbook_url"] == f"https://inference.igw.dev/runbooks/{alert['alert']}"
+        assert told["runbook_url"] == f"https://runbooks.example/{alert['alert']}"
         assert told["dashboard_url"] == (
             "https://g.example/d/igw-gateway?var-namespace=demo&var-gateway=photos"
         )
@@ -100,6 +139,21 @@ def test_links_to_the_users_own_runbook() -> None:
     alerting = {"runbookURL": "https://wiki.example/p"}
     for alert in alerts(slo={"alerting": alerting}):
         assert alert["annotations"]["runbook_url"] == f"https://wiki.example/p#{alert['alert']}"
+
+
+def test_has_no_link_that_leads_nowhere() -> None:
+    """Until somebody says where runbooks and dashboards are, alerts do not pretend to know."""
+    for alert in alerts():
+        assert set(alert["annotations"]) == {"summary", "description"}
+
+
+def test_puts_the_alert_where_the_address_wants_it() -> None:
+    """Runbooks in a repository are files, and their names end in .md."""
+    base = "https://git.example/igw/blob/main/docs/runbooks/{alert}.md?plain=1"
+    for alert in alerts(defaults=Defaults(runbook_base_url=base)):
+        assert alert["annotations"]["runbook_url"] == (
+            f"https://git.example/igw/blob/main/docs/runbooks/{alert['alert']}.md?plain=1"
+        )
 
 
 def test_records_without_alerts_when_alerting_is_off() -> None:
