@@ -26,6 +26,8 @@ from igw_runtime.errors import InvalidSettingsError
 DEFAULT_CONFIG_PATH: Final = "/etc/igw/runtime.json"
 SUPPORTED_URIS: Final = '"" (a model built into the image, by name), "file:///absolute/path"'
 
+MAX_BATCH: Final = 64
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 Percent = Annotated[float, Field(ge=0, le=100)]
@@ -87,12 +89,21 @@ class ServingSettings(_Section):
     body_timeout_seconds: Seconds = 10.0
     max_queue: Count = 64
     max_queue_bytes: Count = 268_435_456
-    max_batch: Annotated[int, Field(ge=1, le=64)] = 1
+    max_batch: int | Literal["auto"] = 1
     workers: Annotated[int, Field(ge=0, le=256)] = 0  # 0 = one for each CPU of the cgroup
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 10.0
     max_body_bytes: Count = 10_485_760
     max_pixels: Count = 50_000_000
     exact: bool = False
+
+    @field_validator("max_batch", mode="plain")
+    @classmethod
+    def _check_max_batch(cls, value: object) -> object:
+        # By hand: of a union, pydantic would explain each member by a name of its own.
+        if value == "auto" or (type(value) is int and 1 <= value <= MAX_BATCH):
+            return value
+        message = f'should be a whole number from 1 to {MAX_BATCH}, or "auto"'
+        raise ValueError(message)
 
 
 class TelemetrySettings(_Section):

@@ -231,6 +231,18 @@ def test_live_settings_change_without_restart(models: Path, tmp_path: Path) -> N
         wait_until(lambda: any(e["level"] == "DEBUG" for e in server.events("request_completed")))
 
 
+def test_batch_size_is_measured_at_start(models: Path, tmp_path: Path) -> None:
+    """With `auto` the metrics say what was found, and the server serves with it."""
+    with a_server(tmp_path, models, MODEL | {"serving": {"maxBatch": "auto"}}) as server:
+        assert json.loads(server.predict(PNG)[1])["prediction"] == "red"
+        [event] = server.events("batch_size_chosen")
+        scrape = server.metrics()
+
+    assert f"igw_runtime_max_batch {float(event['max_batch'])}" in scrape
+    for size in event["milliseconds_per_image"]:
+        assert f'igw_runtime_batch_sweep_seconds_per_image{{size="{size}"}}' in scrape
+
+
 def test_unread_log_stalls_no_request(models: Path, tmp_path: Path) -> None:
     """A node's log reader that hangs costs log lines; the server answers, and ends in time."""
     pipe = tmp_path / "log-pipe"

@@ -76,8 +76,16 @@ def test_the_operators_file_is_understood() -> None:
     [
         pytest.param(
             {"serving": {"maxQueu": 1, "maxBatch": 0}},
-            "serving.maxBatch: should be greater than or equal to 1, got 0",
+            'serving.maxBatch: should be a whole number from 1 to 64, or "auto", got 0',
             id="a wrong value beside a misspelt key",
+        ),
+        *(
+            pytest.param(
+                {"serving": {"maxBatch": value}},
+                'serving.maxBatch: should be a whole number from 1 to 64, or "auto", got ',
+                id=f"{value} as size of batches",
+            )
+            for value in (65, 1.0, True, "many", None)
         ),
         pytest.param(
             {"live": {"logging": {"level": "loud"}}},

@@ -109,7 +109,7 @@ def a_bench(
         sessions=[session or ColourSession()] * workers,
         queue=queue,
         metrics=metrics,
-        max_batch=settings.max_batch,
+        max_batch=int(settings.max_batch),
         clock=time.monotonic,
     )
     admission = Admission(

@@ -5,8 +5,9 @@ deliberate: OpenVINO deadlocks the whole process when its first inferences happe
 threads at once; one serial inference on each session makes it safe (docs/runtime.md).
 """
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,8 @@ from igw_runtime.models.golden import check_golden
 from igw_runtime.models.preprocessing import Preprocessor, Tensor
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.cpu import CpuBudget
-from igw_runtime.settings import ModelSettings, ServingSettings
+from igw_runtime.serving.sweep import Sweep, sweep_batches
+from igw_runtime.settings import MAX_BATCH, ModelSettings, ServingSettings
 from igw_runtime.telemetry import names
 
 DRAFT_FACTOR: Final = 2
@@ -39,6 +41,8 @@ class LoadedModel:
     sessions: Sequence[Session]
     decoder: ImageDecoder
     preprocessor: Preprocessor
+    max_batch: int
+    sweep: Sweep | None
 
 
 def load_model(
@@ -56,25 +60,36 @@ def load_model(
         threads=max(workers, budget.threads),
         streams=workers,
         pin_threads=not budget.limited,
-        max_batch=serving.max_batch,
+        max_batch=MAX_BATCH if serving.max_batch == "auto" else serving.max_batch,
         side=side,
     )
-    engine = open_engine(chosen, package, options)
-    sessions = [engine.open_session() for _ in range(workers)]
     resize = package.manifest.preprocessing.resize
     decoder = ImageDecoder(
         serving.max_pixels, draft_side=0 if serving.exact else resize * DRAFT_FACTOR
     )
     preprocessor = Preprocessor(package.manifest.preprocessing, exact=serving.exact)
     golden = _read_golden(package, decoder, preprocessor)
-    sizes = sorted({1, serving.max_batch})
+    sweep = None
+    if serving.max_batch == "auto":
+        sweep = _sweep(package, open_engine(chosen, package, options), golden)
+        options = replace(options, max_batch=sweep.chosen)
+    engine = open_engine(chosen, package, options)
+    sessions = [engine.open_session() for _ in range(workers)]
+    sizes = sorted({1, options.max_batch})
     classes = [
         _warm(session, engine, package, golden, size) for session in sessions for size in sizes
     ]
     _check_labels(package, classes[0])
     served = _describe(model, package, engine, classes[0], memory=_read_resident_bytes() - before)
     _announce(served, workers)
-    return LoadedModel(served=served, sessions=sessions, decoder=decoder, preprocessor=preprocessor)
+    return LoadedModel(
+        served=served,
+        sessions=sessions,
+        decoder=decoder,
+        preprocessor=preprocessor,
+        max_batch=options.max_batch,
+        sweep=sweep,
+    )
 
 
 def resolve_precision(asked: str, packaged: str) -> str:
@@ -99,6 +114,21 @@ def _read_golden(
         message = f"{package.location}: the golden image is unusable: {error}"
         raise GoldenCheckFailedError(message) from error
     return preprocessor(image)
+
+
+def _sweep(package: ModelPackage, engine: Engine, golden: Tensor) -> Sweep:
+    """Measure batches on an engine of its own: one that is compiled for a size is faster at it."""
+    session = engine.open_session()
+    _warm(session, engine, package, golden, 1)
+    sweep = sweep_batches(session, golden, time.monotonic)
+    _log.info(
+        "batch_size_chosen",
+        max_batch=sweep.chosen,
+        milliseconds_per_image={
+            str(size): round(cost * 1000, 3) for size, cost in sweep.costs.items()
+        },
+    )
+    return sweep
 
 
 def _warm(

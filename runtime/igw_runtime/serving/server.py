@@ -183,10 +183,11 @@ class ModelServer:
             sessions=loaded.sessions,
             queue=self._queue,
             metrics=self._metrics,
-            max_batch=self._settings.serving.max_batch,
+            max_batch=loaded.max_batch,
             clock=time.monotonic,
         )
         self._metrics.show_model(model)
+        self._metrics.show_batching(loaded.max_batch, loaded.sweep.costs if loaded.sweep else {})
         pool.start()
         self._running.model, self._running.pool = model, pool
 

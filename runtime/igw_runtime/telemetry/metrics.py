@@ -165,6 +165,17 @@ class Metrics:
             "When the last forward pass ended, in seconds since the epoch; 0 before the first.",
             registry=self.registry,
         )
+        self.max_batch = Gauge(
+            "igw_runtime_max_batch",
+            "Images that one forward pass takes at most.",
+            registry=self.registry,
+        )
+        self.swept_seconds = Gauge(
+            "igw_runtime_batch_sweep_seconds_per_image",
+            "What the start-up sweep measured, by size of batch; nothing without a sweep.",
+            ["size"],
+            registry=self.registry,
+        )
         self.workers = Gauge(
             "igw_runtime_workers", "Threads that run inference.", registry=self.registry
         )
@@ -205,6 +216,12 @@ class Metrics:
             device=model.device,
             weights=model.weights,
         ).set(1)
+
+    def show_batching(self, max_batch: int, swept: Mapping[int, float]) -> None:
+        """Publish how large batches get, and what that was concluded from."""
+        self.max_batch.set(max_batch)
+        for size, seconds in swept.items():
+            self.swept_seconds.labels(str(size)).set(seconds)
 
     def apply(self, settings: MetricsSettings) -> None:
         """Take over live settings: new buckets appear, no count is lost."""

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from igw_runtime.engines.protocol import Batch
+from igw_runtime.engines.protocol import Batch, EngineOptions
 from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError
 from igw_runtime.serving import loading
 from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
+from igw_runtime.serving.sweep import Sweep
 from igw_runtime.settings import ModelSettings, ServingSettings
 from runtime_kit.colours import RED, ColourSession, picture, write_package
 
@@ -110,6 +111,38 @@ def test_wrong_answer_inside_a_batch_is_not_served(
     monkeypatch.setattr(loading, "open_engine", lambda *_: RecordedEngine([], wrong_from=3))
     with pytest.raises(GoldenCheckFailedError):
         load_model(MODEL, ServingSettings(maxBatch=4), models, BUDGET)
+
+
+def test_batch_size_is_swept_where_that_is_asked_for(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One engine is measured, another one is compiled for what was found, and warmed."""
+    calls: list[tuple[int, int]] = []
+    opened: list[int] = []
+
+    def open_engine(_chosen: str, _package: object, options: EngineOptions) -> RecordedEngine:
+        opened.append(options.max_batch)
+        calls.clear()
+        return RecordedEngine(calls)
+
+    monkeypatch.setattr(loading, "open_engine", open_engine)
+    costs = {1: 0.010, 2: 0.009, 4: 0.006, 8: 0.0059}
+    monkeypatch.setattr(loading, "sweep_batches", lambda *_: Sweep(costs=costs))
+    with capture_logs() as logs:
+        loaded = load_model(MODEL, ServingSettings(maxBatch="auto"), models, BUDGET)
+
+    assert loaded.max_batch == 4
+    assert opened == [64, 4]
+    assert calls == [(1, 1), (1, 4), (2, 1), (2, 4)]
+    [line] = [line for line in logs if line["event"] == "batch_size_chosen"]
+    assert line["milliseconds_per_image"]["4"] == 6.0
+
+
+def test_number_is_taken_as_it_is(models: Path) -> None:
+    """Who sets a size has reasons; nothing is measured."""
+    loaded = load_model(MODEL, ServingSettings(maxBatch=3), models, BUDGET)
+
+    assert (loaded.max_batch, loaded.sweep) == (3, None)
 
 
 @pytest.mark.pain(10)
