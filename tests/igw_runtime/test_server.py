@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -364,18 +365,56 @@ def test_spans_are_flushed_to_the_collector(models: Path, tmp_path: Path) -> Non
     assert "forward_pass" in {span.name for span in spans}
 
 
-@pytest.mark.parametrize("hanging", [True, False], ids=["hanging", "refused"])
-def test_dead_collector_costs_nothing(models: Path, tmp_path: Path, *, hanging: bool) -> None:
-    """Requests are as fast as ever and the process still ends in time."""
+class SlowCollector(Collector):
+    """Takes everything, and a second and a half for each batch."""
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        time.sleep(1.5)
+        super().finish_request(request, client_address)
+
+
+@contextmanager
+def a_bad_collector(kind: str) -> Iterator[int]:
+    """Yield the port of a collector that is not there, hangs, or is slow."""
     port = free_port()
-    trap = socket.create_server(("127.0.0.1", port)) if hanging else None
-    with a_server(tmp_path, models, traced(port)) as server:
-        for _ in range(20):
-            status, body = server.predict(PNG)
-            assert status == 200
-            assert json.loads(body)["duration_ms"] < 1000
+    if kind == "refused":
+        yield port
+    elif kind == "hanging":
+        with socket.create_server(("127.0.0.1", port)):
+            yield port
+    else:
+        with SlowCollector() as collector:
+            threading.Thread(target=collector.serve_forever, daemon=True).start()
+            yield collector.server_port
+            collector.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["refused", "hanging", "slow"])
+def test_bad_collector_costs_nothing(models: Path, tmp_path: Path, kind: str) -> None:
+    """Under load requests are as fast as ever, what is lost is counted, the end is in time."""
+    with a_bad_collector(kind) as port, a_server(tmp_path, models, traced(port)) as server:
+        clients = [Traffic(server.port) for _ in range(4)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: sum(len(client.answers) for client in clients) > 700, 40)
+        for client in clients:
+            client.done.set()
+            client.join()
+        durations = [e["duration_ms"] for e in server.events("request_completed")]
+        wait_until(lambda: lost_spans(server) > 0)
         started = time.monotonic()
         assert server.stop() == 0
         assert time.monotonic() - started < 6
-    if trap is not None:
-        trap.close()
+        [*_, last] = server.events("spans_lost")
+
+    assert [client.failures for client in clients] == [[]] * 4
+    assert {status for client in clients for status, _ in client.answers} == {200}
+    assert max(durations) < 1000
+    assert last["level"] == "WARNING"
+
+
+def lost_spans(server: ServerProcess) -> float:
+    """Return how many spans the process says that it lost."""
+    counts = re.findall(r"igw_runtime_spans_lost_total\{.*\} (\S+)", server.metrics())
+    assert len(counts) == 3
+    return sum(map(float, counts))

@@ -99,6 +99,7 @@ class ModelServer:
         self._metrics.watch_logs(log.budget.count_drops)
         self._metrics.show_live_hash(loaded.live_hash)
         self._tracing: Tracing = build_tracing(self._settings, environment)
+        self._metrics.watch_spans(self._tracing.losses.count)
         self._lifecycle = Lifecycle(self._metrics)
         self._queue = JobQueue(time.monotonic, self._metrics.abandoned.inc)
         self._running = _Running()

@@ -6,7 +6,7 @@ are templates, methods and classes come from closed sets, prediction classes sto
 """
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import prometheus_client
@@ -23,6 +23,7 @@ from igw_runtime.serving.cpu import CpuBudget, read_throttling
 from igw_runtime.settings import MetricsSettings
 from igw_runtime.telemetry.histogram import LiveHistogram
 from igw_runtime.telemetry.log_budget import LEVELS, DropReason
+from igw_runtime.telemetry.span_losses import LossReason
 
 OTHER: Final = "_other"
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
@@ -254,38 +255,59 @@ class Metrics:
         self.last_inference.set_to_current_time()
 
     def watch_logs(self, read_drops: Callable[[], Mapping[tuple[str, DropReason], int]]) -> None:
-        """Read how many log lines were dropped at scrape time."""
-        self.registry.register(LogCollector(read_drops))
+        """Read at scrape time how many log lines were dropped."""
+        zero: dict[tuple[str, ...], int] = {
+            (level, str(reason)): 0 for level in LEVELS for reason in DropReason
+        }
+        self.registry.register(
+            LossCollector(
+                "igw_runtime_log_lines_dropped",
+                "Log lines that were not written.",
+                ["level", "reason"],
+                lambda: zero | {(level, str(why)): n for (level, why), n in read_drops().items()},
+            )
+        )
+
+    def watch_spans(self, read_losses: Callable[[], Mapping[LossReason, int]]) -> None:
+        """Read at scrape time how many spans were lost."""
+        zero: dict[tuple[str, ...], int] = {(str(reason),): 0 for reason in LossReason}
+        self.registry.register(
+            LossCollector(
+                "igw_runtime_spans_lost",
+                "Spans that no collector got.",
+                ["reason"],
+                lambda: zero | {(str(why),): n for why, n in read_losses().items()},
+            )
+        )
 
     def watch_queue(self, read_size: Callable[[], int]) -> None:
         """Read the queue's size at scrape time instead of writing it on every request."""
         self.queue_size.set_function(read_size)
 
 
-class LogCollector(Collector):
-    """Log lines that were not written, by level and reason; at zero from the start."""
+class LossCollector(Collector):
+    """Telemetry that was lost, counted elsewhere: each series is there at zero from the start."""
 
-    def __init__(self, read_drops: Callable[[], Mapping[tuple[str, DropReason], int]]) -> None:
-        self._read_drops = read_drops
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labels: Sequence[str],
+        read: Callable[[], Mapping[tuple[str, ...], int]],
+    ) -> None:
+        self._declaration = (name, documentation, None, list(labels))
+        self._read = read
 
     def describe(self) -> Iterable[Metric]:
         """Tell the registry the name."""
-        return [self._declare()]
+        return [CounterMetricFamily(*self._declaration)]
 
     def collect(self) -> Iterable[Metric]:
-        """Render every level with every reason."""
-        metric, drops = self._declare(), self._read_drops()
-        for level in LEVELS:
-            for reason in DropReason:
-                metric.add_metric([level, reason.value], drops.get((level, reason), 0))
+        """Render what `read` returns."""
+        metric = CounterMetricFamily(*self._declaration)
+        for values, count in self._read().items():
+            metric.add_metric(values, count)
         return [metric]
-
-    def _declare(self) -> CounterMetricFamily:
-        return CounterMetricFamily(
-            "igw_runtime_log_lines_dropped",
-            "Log lines that were not written.",
-            labels=["level", "reason"],
-        )
 
 
 class CpuCollector(Collector):

@@ -6,20 +6,20 @@ these spans even when nothing is exported, because an unsampled span still has a
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
 from opentelemetry.trace import Link, SpanKind, Tracer, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
 from igw_runtime import __version__
 from igw_runtime.settings import Environment, Settings, TracingSettings
+from igw_runtime.telemetry.span_losses import SpanLosses, build_processor
 
 EXPORT_TIMEOUT_SECONDS: Final = 2
 FLUSH_SECONDS: Final = 2.5
@@ -74,12 +74,14 @@ class Tracing:
     provider: TracerProvider
     sampler: LiveSampler
     tracer: Tracer
+    losses: SpanLosses = field(default_factory=SpanLosses)
 
     def shut_down(self) -> None:
         """Flush for a bounded time: a dead collector may cost seconds, never the grace period."""
         flusher = threading.Thread(target=self.provider.shutdown, name="otel-flush", daemon=True)
         flusher.start()
         flusher.join(FLUSH_SECONDS)
+        self.losses.report()
 
 
 def build_tracing(settings: Settings, environment: Environment) -> Tracing:
@@ -87,6 +89,7 @@ def build_tracing(settings: Settings, environment: Environment) -> Tracing:
     endpoint = settings.telemetry.otlp_endpoint.rstrip("/")
     tracing = settings.live.tracing
     sampler = LiveSampler(tracing) if endpoint else _SilentSampler(tracing)
+    losses = SpanLosses()
     provider = TracerProvider(
         sampler=sampler,
         resource=Resource.create(build_resource(settings, environment)),
@@ -94,8 +97,8 @@ def build_tracing(settings: Settings, environment: Environment) -> Tracing:
     )
     if endpoint:
         exporter = OTLPSpanExporter(f"{endpoint}/v1/traces", timeout=EXPORT_TIMEOUT_SECONDS)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-    return Tracing(provider=provider, sampler=sampler, tracer=get_tracer(provider))
+        provider.add_span_processor(build_processor(exporter, losses))
+    return Tracing(provider=provider, sampler=sampler, tracer=get_tracer(provider), losses=losses)
 
 
 def get_tracer(provider: TracerProvider) -> Tracer:

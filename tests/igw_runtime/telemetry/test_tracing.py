@@ -1,10 +1,14 @@
+import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import Decision
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -12,9 +16,16 @@ from opentelemetry.trace import (
     TraceFlags,
     set_span_in_context,
 )
+from structlog.testing import capture_logs
 
 from igw_runtime.settings import Environment, Settings, TracingSettings
 from igw_runtime.telemetry import tracing
+from igw_runtime.telemetry.span_losses import (
+    MAX_WAITING_SPANS,
+    LossReason,
+    SpanLosses,
+    build_processor,
+)
 from igw_runtime.telemetry.tracing import LiveSampler, Tracing, build_resource, build_tracing
 
 ENVIRONMENT = Environment(
@@ -92,6 +103,53 @@ def test_without_an_endpoint_nothing_is_recorded_but_ids_exist() -> None:
 
     assert not span.is_recording()
     assert span.get_span_context().is_valid
+
+
+class Refusing(SpanExporter):
+    """A collector that refuses, once the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.gate.wait(5)
+        return SpanExportResult.FAILURE if spans else SpanExportResult.SUCCESS
+
+
+def test_every_lost_span_is_counted_once() -> None:
+    """Too many to wait, refused, or too late: by reason, and nothing is lost uncounted."""
+    losses, exporter = SpanLosses(lambda: 0.0), Refusing()
+    processor = build_processor(exporter, losses)
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(processor)
+    with capture_logs() as logs:
+        for _ in range(3 * MAX_WAITING_SPANS):
+            provider.get_tracer("t").start_span("s").end()
+        exporter.gate.set()
+        provider.shutdown()
+        provider.get_tracer("t").start_span("s").end()
+        losses.report()
+
+    counts = losses.count()
+    assert sum(counts.values()) == 3 * MAX_WAITING_SPANS + 1
+    assert counts[LossReason.STOPPED] == 1
+    # While the first batch was held, a batch and a queue full were kept.
+    assert counts[LossReason.QUEUE_FULL] >= 3 * MAX_WAITING_SPANS - MAX_WAITING_SPANS - 512
+    assert [line["event"] for line in logs] == ["spans_lost", "spans_lost"]
+    said = [line.get("queue_full", 0) for line in logs]
+    assert said == [1, counts[LossReason.QUEUE_FULL] - 1]
+
+
+def test_losses_are_said_every_ten_seconds() -> None:
+    """A collector that is down for a day is six lines a minute, not six thousand."""
+    now = 0.0
+    losses = SpanLosses(lambda: now)
+    with capture_logs() as logs:
+        for second in range(25):
+            now = float(second)
+            losses.note(LossReason.EXPORT_FAILED, 10)
+
+    assert [line["export_failed"] for line in logs] == [10, 100, 100]
 
 
 def test_resource_names_gateway_and_pod() -> None:
