@@ -1,4 +1,7 @@
-"""Stands in for the Deployment controller and a kubelet: whatever is asked for runs at once."""
+"""Stands in for the Deployment controller, a kubelet, and autoscalers that see no load.
+
+Whatever is asked for runs at once, and an autoscaler asks for its minimum.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,8 @@ def deployments_that_run(place: Place) -> Iterator[None]:
 
     def work() -> None:
         while not done.wait(_PAUSE_SECONDS):
+            for autoscaler in place.cluster.list_all("HorizontalPodAutoscaler", place.namespace):
+                _scale(place, autoscaler)
             for deployment in place.cluster.list_all("Deployment", place.namespace):
                 _complete(place, deployment)
 
@@ -30,6 +35,24 @@ def deployments_that_run(place: Place) -> Iterator[None]:
     finally:
         done.set()
         thread.join()
+
+
+def _scale(place: Place, autoscaler: Manifest) -> None:
+    name, least = autoscaler["spec"]["scaleTargetRef"]["name"], autoscaler["spec"]["minReplicas"]
+    deployment = place.get("Deployment", name)
+    if deployment is None or deployment["spec"]["replicas"] in {0, least}:  # 0 switches it off
+        return
+    try:
+        place.cluster.patch(
+            "Deployment",
+            place.namespace,
+            name,
+            {"spec": {"replicas": least}},
+            subresource="scale",
+        )
+    except RefusedError as error:
+        if error.status != 404:
+            raise
 
 
 def _complete(place: Place, deployment: Manifest) -> None:

@@ -75,13 +75,13 @@ def content(manifest: Manifest) -> Manifest:
 def check_end_state(place: Place, reference: State, timeout_seconds: float = 60) -> None:
     """O1: the cluster gets to the reference's end state (and `check_quiet`: stays there)."""
 
-    def differences() -> list[str]:
-        return list(_differences(reference, end_state(place), ""))
+    def found() -> list[str]:
+        return list(differences(reference, end_state(place)))
 
     try:
-        wait_for(lambda: not differences(), "end state", timeout_seconds, pause_seconds=0.3)
+        wait_for(lambda: not found(), "end state", timeout_seconds, pause_seconds=0.3)
     except AssertionError:
-        assert differences() == [], "O1: the end state is not the reference's"
+        assert found() == [], "O1: the end state is not the reference's"
 
 
 def check_quiet(place: Place, seconds: float = 3.0, timeout_seconds: float = 60) -> None:
@@ -202,10 +202,11 @@ def _mask(value: Any) -> Any:
     return [_mask(it) for it in value] if isinstance(value, list) else value
 
 
-def _differences(wanted: Any, found: Any, path: str) -> Iterable[str]:
+def differences(wanted: Any, found: Any, path: str = "") -> Iterable[str]:
+    """Where two states differ, in words."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key in sorted(wanted.keys() | found.keys()):
-            yield from _differences(wanted.get(key), found.get(key), f"{path}/{key}")
+            yield from differences(wanted.get(key), found.get(key), f"{path}/{key}")
     elif wanted != found:
         yield f"{path}: {str(found)[:200]}, not {str(wanted)[:200]}"
 

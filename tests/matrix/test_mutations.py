@@ -155,7 +155,11 @@ def _mutate_and_revert(place: Place, mutations: dict[str, Mutation], fresh: dict
 def _wait_reverted(place: Place, mutations: dict[str, Mutation], fresh: dict[str, Any]) -> None:
     def changed() -> list[str]:
         states = _states(place)
-        return [str(it) for name, it in mutations.items() if states[name] != fresh[name]]
+        return [
+            f"{mutation}: {difference}"
+            for name, mutation in mutations.items()
+            for difference in oracles.differences(fresh[name], states[name])
+        ]
 
     try:
         wait_for(lambda: not changed(), "all to be as before", WAIT_SECONDS, 0.5)

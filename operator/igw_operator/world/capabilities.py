@@ -27,12 +27,17 @@ _BY_FIELD: Final[Mapping[str, Resource]] = {
     "otel_collectors": kinds.OTEL_COLLECTOR,
 }
 """Fields of `Capabilities` that say whether a kind is served."""
+_FIELDS: Final[Mapping[Resource, str]] = {
+    **{resource: field for field, resource in _BY_FIELD.items()},
+    kinds.PARENT_GATEWAY: "http_routes",  # one API serves both
+}
 _CUSTOM_METRICS: Final = "/apis/custom.metrics.k8s.io"
 _PODS_METRICS: Final = (conventions.METRIC_REQUESTS_PER_SECOND, conventions.METRIC_QUEUE_SIZE)
 _NOT_SERVED: Final = 404
 _SETTLE_SECONDS: Final = 1.0
-_RETRY_SECONDS: Final = 2.0
-_ATTEMPTS: Final = 10
+_FIRST_RETRY_SECONDS: Final = 0.5
+_LONGEST_RETRY_SECONDS: Final = 8.0
+_ATTEMPTS: Final = 8
 
 _log = structlog.get_logger(__name__)
 
@@ -61,7 +66,7 @@ class CapabilityWatch:
 
     def serves(self, resource: Resource) -> bool:
         """Whether the API of a kind is there; every kind that is not optional is."""
-        field = next((name for name, it in _BY_FIELD.items() if it is resource), None)
+        field = _FIELDS.get(resource)
         return field is None or bool(getattr(self.current, field))
 
     async def prime(self) -> None:
@@ -71,11 +76,13 @@ class CapabilityWatch:
         custom metrics, and every gateway say that there is no Prometheus Operator. The wait
         ends, because an aggregated API may be broken for long.
         """
+        pause = _FIRST_RETRY_SECONDS
         for _ in range(_ATTEMPTS):
             await self.refresh()
             if self._is_sure:
                 return
-            await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_RETRY_SECONDS)
         _log.warning("Could not learn which optional APIs there are")
 
     async def refresh(self) -> bool:

@@ -2,7 +2,9 @@ from typing import Any
 
 import pytest
 
+from igw_operator import kinds
 from igw_operator.errors import ApiError
+from igw_operator.kinds import Resource
 from igw_operator.plan.inputs import Capabilities
 from igw_operator.world import capabilities
 from igw_operator.world.capabilities import CapabilityWatch
@@ -17,7 +19,7 @@ BUSY = ApiError("the server is starting", status=503)
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     """A server with the Prometheus Operator's API and without custom metrics."""
-    monkeypatch.setattr(capabilities, "_RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(capabilities, "_FIRST_RETRY_SECONDS", 0.0)
     return FakeApi(objects={MONITORING: BOTH})
 
 
@@ -25,6 +27,16 @@ def watch(api: FakeApi) -> CapabilityWatch:
     """The watch under test."""
     anything: Any = api
     return CapabilityWatch(api=anything, interval_seconds=60, on_change=lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "resource", [it for it in kinds.WATCHED if it.optional], ids=lambda it: it.kind
+)
+async def test_no_optional_kind_is_served_where_nothing_is(resource: Resource) -> None:
+    """One that nobody asked about would be listed for ever, to be answered 404 each time."""
+    watching = watch(FakeApi())
+    await watching.prime()
+    assert not watching.serves(resource)
 
 
 async def test_an_answer_that_is_neither_yes_nor_no_is_asked_for_again(api: FakeApi) -> None:
