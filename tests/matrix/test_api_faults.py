@@ -43,7 +43,7 @@ def test_too_many_requests(still: Rig) -> None:
         still.settled(place)
     oracles.check_rate(asked, seconds, _MOST_A_SECOND)
     # What is ours asks each thing once, and once more after each pause. Optional APIs are looked
-    # for all the time, and watches are kopf's, which has a patience of its own.
+    # for all the time, and watches have a patience of their own.
     ours = (it for it in asked if it.plural and not it.is_watch and _is_ours(it))
     often = Counter(f"{it.method} {it.path}" for it in ours)
     assert often, "the operator asked for nothing"

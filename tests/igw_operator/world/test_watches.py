@@ -176,11 +176,11 @@ async def test_a_kind_without_an_api_is_not_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("failures", "seconds"), [(1, 0.25), (2, 0.5), (5, 4.0), (6, 8.0), (99, 8.0)]
+    ("failures", "seconds"), [(1, 0.5), (2, 1.0), (4, 4.0), (5, 8.0), (99, 8.0)]
 )
 def test_failing_watches_are_not_hammered_at(
     failures: int, seconds: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The pause doubles up to eight seconds: a minute later at most, all is watched again."""
-    monkeypatch.setattr(watches, "_FIRST_PAUSE_SECONDS", 0.25)
+    monkeypatch.setattr(watches, "_FIRST_PAUSE_SECONDS", 0.5)
     assert Harness(FakeWatchApi()).watches._choose_pause(failures) == seconds
