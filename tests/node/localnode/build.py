@@ -11,14 +11,15 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from localnode.commands import run, run_visibly
+from localnode.commands import run, run_and_show
 from localnode.context import hash_context
 from localnode.errors import NodeError
 from localnode.images import ImageStore, scratch_folder
+from localnode.layers import LayerRecord, find_unused, note_layer, shorten
 from localnode.locks import hold_lock
 from localnode.oci import normalise_reference
 from localnode.paths import cache_root
@@ -56,6 +57,7 @@ def build_image(store: ImageStore, request: BuildRequest, bases: tuple[BaseImage
             buildah = _Buildah()
             _load_bases(buildah, store, bases)
             _bud_and_push(buildah, request, target)
+            buildah.drop_unused({normalise_reference(base.reference) for base in bases})
             if not foreign:
                 shutil.rmtree(_SHARED_FOLDER, ignore_errors=True)
 
@@ -100,6 +102,7 @@ class _Buildah:
         storage.write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "{runroot}"\n'
         )
+        self._record = LayerRecord(self._folder / "layers.json")
         settings.write_text(f'[network]\nnetwork_config_dir = "{self._folder / "networks"}"\n')
         self._env = {
             "CONTAINERS_STORAGE_CONF": str(storage),
@@ -110,9 +113,30 @@ class _Buildah:
         """Run a subcommand quietly."""
         return run(["buildah", *arguments], env=self._env)
 
-    def run_visibly(self, *arguments: str) -> None:
-        """Run a subcommand that people want to watch."""
-        run_visibly(["buildah", *arguments], env=self._env)
+    def build(self, tag: str, *arguments: str) -> None:
+        """Build visibly, and note the layers that it used."""
+        used: list[str] = []
+
+        def show(line: str) -> None:
+            if not note_layer(line, used):
+                say(shorten(line))
+
+        try:
+            run_and_show(["buildah", "bud", *arguments], show, env=self._env)
+        finally:
+            # A build that failed is tried again, and goes on from its layers.
+            self._record.add(tag, used)
+
+    def drop_unused(self, bases: Container[str]) -> None:
+        """Drop the layers that no noted build uses; without it the storage grows for ever."""
+        images = self.run("images", "--all", "--no-trunc", "--format", "{{.ID}} {{.Name}}:{{.Tag}}")
+        unused = find_unused(images.splitlines(), self._record.builds(), bases)
+        try:
+            self.run("rm", "--all")  # builds that failed leave theirs, which hold layers
+            if unused:
+                self.run("rmi", *unused)
+        except NodeError as error:
+            say(f"Old layers stay: {error}")  # the image is built all the same
 
     def holds(self, image: str) -> bool:
         """Tell whether the storage has an image."""
@@ -157,7 +181,7 @@ def _bud_and_push(buildah: _Buildah, request: BuildRequest, target: Path) -> Non
     with scratch_folder() as scratch:
         for source, place, mode in _list_mounts(scratch):
             options.append(f"--volume={source}:{place}:{mode}")
-        buildah.run_visibly("bud", *options, str(request.context))
+        buildah.build(image, *options, str(request.context))
     buildah.run("push", "--quiet", "--disable-compression", image, f"oci-archive:{target}:{image}")
 
 

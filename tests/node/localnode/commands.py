@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from localnode.errors import NodeError
 
@@ -33,18 +32,27 @@ def run(
     return done.stdout
 
 
-def run_visibly(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> None:
-    """Run a command that must succeed and show what it says, as it says it."""
+def run_and_show(
+    command: Sequence[str],
+    show: Callable[[str], None],
+    *,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command that must succeed, and hand over each line of what it says at once."""
     _require(command[0])
-    done = subprocess.run(
+    with subprocess.Popen(
         command,
         env=os.environ | dict(env or {}),
         stdin=subprocess.DEVNULL,
-        stdout=sys.stderr,
-        check=False,
-    )
-    if done.returncode:
-        message = f"'{' '.join(command[:6])}' failed with status {done.returncode}; see above"
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+    ) as process:
+        for line in process.stdout or ():
+            show(line.rstrip("\n"))
+    if process.returncode:
+        message = f"'{' '.join(command[:6])}' failed with status {process.returncode}; see above"
         raise NodeError(message)
 
 
