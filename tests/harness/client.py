@@ -53,7 +53,7 @@ print(json.dumps(outputs))
 # So many requests a second, one after the other; it prints what each came to, and ends by
 # itself, whoever forgot it.
 _LOAD: Final = """
-import sys, time, urllib.error, urllib.request
+import http.client, sys, time, urllib.error, urllib.request
 url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 body, start, sent = sys.stdin.buffer.read(), time.monotonic(), 0
 headers = {"Content-Type": "image/jpeg"}
@@ -64,7 +64,7 @@ while time.monotonic() < start + seconds:
         answer = urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
         answer.read()
         print(answer.status, flush=True)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         print(repr(error), flush=True)
 """
 
