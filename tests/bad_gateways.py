@@ -85,6 +85,19 @@ BAD_GATEWAYS = (
         {"serving": {"timeout": "200ms"}},
     ),
     BadGateway(
+        "a price of nothing",
+        "spec.cost.perReplicaHour",
+        "must be a price above 0",
+        {"cost": {"perReplicaHour": 0}},
+    ),
+    BadGateway(
+        "a price that is a text",
+        "spec.cost.perReplicaHour",
+        "number",
+        {"cost": {"perReplicaHour": "0.38 EUR"}},
+    ),
+    BadGateway("a cost without a price", "spec.cost", "required", {"cost": {"currency": "EUR"}}),
+    BadGateway(
         "a threshold without a unit",
         "spec.slo.latency.threshold",
         "with a unit",

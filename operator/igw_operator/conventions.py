@@ -79,6 +79,8 @@ ENDPOINT_PATTERN: Final = (
     "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
     "|/inference[.]GRPCInferenceService/ModelInfer"
 )
+# One observation for each prediction, whatever its class.
+METRIC_PREDICTIONS: Final = "model_prediction_confidence_count"
 METRIC_QUEUE: Final = "inference_queue_size"
 # The Pods metrics that an adapter makes of them (manifests/prometheus-adapter).
 METRIC_REQUESTS_PER_SECOND: Final = "http_requests_per_second"

@@ -293,7 +293,7 @@ class Slo(ApiModel):
     )
 
     window: Window = Window.MONTH
-    """Rolling window of the error budgets."""
+    """Window of the error budgets: the last 7, 28 or 30 days, or the calendar month (UTC)."""
     availability: Availability = Availability()
     """Availability objective."""
     latency: Latency = Latency()
@@ -412,6 +412,22 @@ class NetworkPolicy(ApiModel):
     """
 
 
+class Cost(ApiModel):
+    """What a replica costs, for the record of the cost of predictions."""
+
+    per_replica_hour: Annotated[
+        float,
+        Guard(
+            rule="self > 0.0",
+            message="must be a price above 0, such as 0.38; leave spec.cost out for none",
+            check=lambda price: price > 0,
+        ),
+    ]
+    """Price of one replica for one hour, such as 0.38."""
+    currency: Annotated[str, Field(max_length=16)] = ""
+    """What the price is in, such as EUR: a label of the record, and nothing is converted."""
+
+
 class GatewaySpec(ApiModel):
     """What the owner of a gateway asks for."""
 
@@ -452,6 +468,8 @@ class GatewaySpec(ApiModel):
     """The Service that clients call."""
     slo: Slo = Slo()
     """The service level objectives."""
+    cost: Cost | None = None
+    """What a replica costs. Set: the cost of 1,000 predictions is recorded."""
     observability: Observability = Observability()
     """Metrics, logs, traces."""
     network_policy: NetworkPolicy = NetworkPolicy()

@@ -61,20 +61,33 @@ _PERCENTS: Final = {
     "7d": ("8", "12.5", "20", "42"),
     "28d": ("2", "5", "10", "10"),
     "30d": ("2", "5", "10", "10"),
+    "month": ("2", "5", "10", "10"),
 }
 
 
 class Window(StrEnum):
-    """The rolling period over which an error budget is counted."""
+    """The period over which an error budget is counted."""
 
     WEEK = "7d"
     FOUR_WEEKS = "28d"
     MONTH = "30d"
+    CALENDAR_MONTH = "month"
+    """From midnight (UTC) of the first on; all others roll."""
+
+    @property
+    def is_calendar(self) -> bool:
+        """Whether the budget starts anew at a date."""
+        return self is Window.CALENDAR_MONTH
 
     @property
     def days(self) -> int:
-        """Length of the window in days."""
-        return int(self.value.removesuffix("d"))
+        """Length of the window in days; a calendar month counts as 30."""
+        return 30 if self.is_calendar else int(self.value.removesuffix("d"))
+
+    @property
+    def text(self) -> str:
+        """The window in a sentence."""
+        return "the calendar month" if self.is_calendar else self.value
 
     @property
     def tiers(self) -> tuple[BurnTier, ...]:

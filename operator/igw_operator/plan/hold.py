@@ -30,6 +30,7 @@ _NOT_IN_RUNTIME: Final[Mapping[str, Any]] = {
     "scaling": True,
     "service": True,
     "slo": True,
+    "cost": True,
     "observability": {"metrics": True, "logging": True, "tracing": True},
     "network_policy": True,
 }

@@ -19,6 +19,12 @@ def promtool() -> str:
 
 
 @pytest.fixture(scope="session")
+def prometheus() -> str:
+    """Path of the Prometheus server, or a failure that says how to get it."""
+    return _find("prometheus", tool="prometheus")
+
+
+@pytest.fixture(scope="session")
 def otelcol() -> str:
     """Path of the OpenTelemetry collector, or a failure that says how to get it."""
     return _find("otelcol-contrib", tool="otelcol-contrib")

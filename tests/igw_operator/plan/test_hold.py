@@ -112,6 +112,7 @@ def test_an_owners_edit_of_the_pods_takes_it_along() -> None:
     [
         {"slo": {"latency": {"threshold": "250ms"}}},
         {"slo": {"availability": {"objective": 99.9}}},
+        {"cost": {"perReplicaHour": 0.38, "currency": "EUR"}},
         {"observability": {"logging": {"level": "debug"}}},
         {"observability": {"metrics": {"enabled": False}}},
         {"observability": {"tracing": {"slowThreshold": "1s"}}},

@@ -53,6 +53,7 @@ MIN_BAD_EVENTS: Final = 10
 # The budget is only called exhausted once this share of its window has been seen: in its
 # first hour, a new gateway's whole history is one bad minute.
 MIN_COVERAGE: Final = "0.1"
+MIN_DAY_OF_MONTH: Final = 3
 DASHBOARD_PATH: Final = "/d/igw-gateway"
 # In the base of the runbooks' addresses: where the alert's name goes, such as before ".md".
 RUNBOOK_PLACE: Final = "{alert}"
@@ -89,7 +90,7 @@ def build_burn_alert(inputs: PlanInput, objective: Objective, speed: str) -> Rul
         # $value is the left operand of the `and`s: the burn rate over the long window.
         description=f"{_WHO} spends its {objective.name} error budget {{{{ $value | humanize }}}} "
         f"times as fast as its objective of {render_number(objective.target * 100)}% over "
-        f"{window} allows.",
+        f"{window.text} allows.",
         # By these Alertmanager keeps to one alert an incident (manifests/monitoring): a fast
         # burn inhibits the slow one and the exhausted budget of its namespace, gateway and slo.
         labels={"slo": objective.name, "burn": speed},
@@ -99,15 +100,22 @@ def build_burn_alert(inputs: PlanInput, objective: Objective, speed: str) -> Rul
 
 def build_exhausted_alert(inputs: PlanInput, objective: Objective) -> Rule:
     """The budget of the window is gone."""
-    remaining = objective.record(BUDGET_REMAINING)
+    window = inputs.gateway.spec.slo.window
+    conditions = [
+        f"{objective.record(BUDGET_REMAINING)} <= 0",
+        f"{objective.record(COVERAGE)} >= {MIN_COVERAGE}",
+    ]
+    if window.is_calendar:
+        # Covered is what is over of the month, and on its first day that is next to nothing.
+        conditions.append(f"on() (day_of_month() > {MIN_DAY_OF_MONTH})")
     alert = _Alert(
         name=BUDGET_EXHAUSTED,
-        expression=f"{remaining} <= 0 and {objective.record(COVERAGE)} >= {MIN_COVERAGE}",
+        expression=" and ".join(conditions),
         wait="15m",
         severity="warning",
         summary="A gateway has no error budget left.",
         description=f"{_WHO} has {{{{ $value | humanizePercentage }}}} of its {objective.name} "
-        f"error budget left for {inputs.gateway.spec.slo.window}.",
+        f"error budget left for {window.text}.",
         labels={"slo": objective.name},
     )
     return _build_alert(inputs, alert)

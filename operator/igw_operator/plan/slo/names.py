@@ -10,6 +10,7 @@ TILE_TOTAL: Final = "igw:slo_events_total:sum10m"
 TILE_BAD: Final = "igw:slo_events_bad:sum10m"
 BUDGET_REMAINING: Final = "igw:slo_error_budget_remaining:ratio"
 OBJECTIVE: Final = "igw:slo_objective:ratio"
+COST: Final = "igw:cost_per_1000_predictions:rate1h"
 COVERAGE: Final = "igw:slo_window_coverage:ratio"
 
 

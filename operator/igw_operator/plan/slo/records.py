@@ -4,6 +4,8 @@ Hours are summed from the events of every 30 s. Days and longer are summed from 
 of ten minutes each, taken where the clock passes a multiple of ten minutes. A tile holds exactly
 what lies between two such marks, so that the sum is exact, and a month is 4,320 samples instead
 of 86,400. What came after the last mark is added, so that a budget is never behind.
+
+Of a calendar month the same tiles are summed as far as they lie in it: it begins anew by itself.
 """
 
 from __future__ import annotations
@@ -34,8 +36,16 @@ _SHORT_WINDOWS: Final = ("5m", "30m", "1h", "2h", "6h")
 _LONG_WINDOWS: Final = ("1d", "3d")
 _TILES_A_DAY: Final = 86_400 // TILE_SECONDS
 _INTERVAL: Final = conventions.RULE_INTERVAL_SECONDS
-# When the rule is evaluated, also seen from within a subquery: the mark before, and the time.
+# When the rule is evaluated, seen from within a subquery: the mark before, and the time.
 _LAST_MARK: Final = f"last_over_time(vector(time())[{TILE}:{TILE}] @ end())"
+_NOW: Final = f"last_over_time(vector(time())[1m:{_INTERVAL}s] @ end())"
+# The tile that ends at midnight is the last one of the day before.
+_IN_THIS_MONTH: Final = f"month(vector(time() - 1)) == month({_NOW})"
+_LONGEST_MONTH: Final = "31d"
+_TILES_OF_MONTH: Final = (
+    f"clamp_min((day_of_month() - 1) * {_TILES_A_DAY} + hour() * {3600 // TILE_SECONDS} "
+    f"+ floor(minute() / {TILE_SECONDS // 60}), 1)"
+)
 
 
 def render_event_count(name: str, objective: Objective, window: str) -> str:
@@ -45,13 +55,13 @@ def render_event_count(name: str, objective: Objective, window: str) -> str:
 
 def render_tile_count(name: str, objective: Objective, window: str) -> str:
     """How many events the tiles of a window hold; up to ten minutes behind."""
-    return f"sum_over_time({objective.record(name)}[{window}:{TILE}])"
+    return f"sum_over_time({_render_tiles(name, objective, window)})"
 
 
 def render_seen_tiles(objective: Objective, window: str) -> str:
     """How many tiles of a window there are; none is 0 as soon as anything is measured."""
-    tile = objective.record(TILE_TOTAL)
-    return f"(count_over_time({tile}[{window}:{TILE}]) or 0 * {tile})"
+    tiles = _render_tiles(TILE_TOTAL, objective, window)
+    return f"(count_over_time({tiles}) or 0 * {objective.record(TILE_TOTAL)})"
 
 
 def build_short_records(objective: Objective) -> list[Rule]:
@@ -68,13 +78,12 @@ def build_short_records(objective: Objective) -> list[Rule]:
 def build_long_records(objective: Objective, window: Window) -> list[Rule]:
     """Tiles, ratios of days, and what remains of the budget (negative once it is overspent)."""
     spent = f"{objective.record(ratio_name(window))} / {objective.budget}"
-    seen = render_seen_tiles(objective, window)
     return [
         _build_record(TILE_TOTAL, render_event_count(EVENTS_TOTAL, objective, TILE), objective),
         _build_record(TILE_BAD, render_event_count(EVENTS_BAD, objective, TILE), objective),
         *(_build_long_ratio(each, objective) for each in (*_LONG_WINDOWS, window)),
         _build_record(BUDGET_REMAINING, f"1 - {spent}", objective),
-        _build_record(COVERAGE, f"clamp_max({seen} / {window.days * _TILES_A_DAY}, 1)", objective),
+        _build_record(COVERAGE, _render_coverage(objective, window), objective),
     ]
 
 
@@ -91,6 +100,21 @@ def _build_long_ratio(window: str, objective: Objective) -> Rule:
     bad = _render_tiled_events(TILE_BAD, EVENTS_BAD, objective, window)
     total = _render_tiled_events(TILE_TOTAL, EVENTS_TOTAL, objective, window)
     return _build_ratio(window, bad, total, objective)
+
+
+def _render_coverage(objective: Objective, window: Window) -> str:
+    seen = render_seen_tiles(objective, window)
+    if window.is_calendar:
+        return f"clamp_max({seen} / on() group_left() {_TILES_OF_MONTH}, 1)"
+    return f"clamp_max({seen} / {window.days * _TILES_A_DAY}, 1)"
+
+
+def _render_tiles(name: str, objective: Objective, window: str) -> str:
+    """The tiles of a window as a range, each once."""
+    tile = objective.record(name)
+    if window == Window.CALENDAR_MONTH:
+        return f"({tile} and on() ({_IN_THIS_MONTH}))[{_LONGEST_MONTH}:{TILE}]"
+    return f"{tile}[{window}:{TILE}]"
 
 
 def _render_tiled_events(tile: str, rate: str, objective: Objective, window: str) -> str:

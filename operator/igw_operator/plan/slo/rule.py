@@ -15,6 +15,7 @@ from igw_operator.plan.slo.alerts import (
     build_burn_alert,
     build_exhausted_alert,
 )
+from igw_operator.plan.slo.cost import build_cost_record
 from igw_operator.plan.slo.objective import Objective, build_objectives
 from igw_operator.plan.slo.records import Rule, build_long_records, build_short_records
 
@@ -41,6 +42,11 @@ def _build_groups(inputs: PlanInput) -> list[dict[str, Any]]:
             _build_short_group(inputs, objective),
             _build_long_group(inputs, objective),
         ]
+    if (cost := inputs.gateway.spec.cost) is not None:
+        interval = conventions.RULE_INTERVAL_LONG_SECONDS
+        groups.append(
+            _build_group(inputs, "cost", interval, [build_cost_record(inputs.gateway, cost)])
+        )
     if inputs.gateway.spec.slo.alerting.enabled:
         rules = build_blindness_alerts(inputs)
         groups.append(_build_group(inputs, "alerts", conventions.RULE_INTERVAL_SECONDS, rules))

@@ -107,7 +107,8 @@ def pick(objective: str, window: Window, *names: str) -> list[Manifest]:
 
 def params(speed: str) -> pytest.MarkDecorator:
     """Every tier of that speed of every window; of latency, whose rules are alike, one window."""
-    rows = [*(("availability", window) for window in Window), ("latency", Window("30d"))]
+    rolling = [window for window in Window if not window.is_calendar]
+    rows = [*(("availability", window) for window in rolling), ("latency", Window("30d"))]
     cases = [
         (objective, window, tier)
         for objective, window in rows
@@ -184,3 +185,14 @@ def test_a_faster_tier_has_a_greater_factor(window: Window) -> None:
     """Otherwise a tier of the table would never be the first to notice anything."""
     factors = [tier.factor(window.days) for tier in window.tiers]
     assert all(faster > slower for faster, slower in pairwise(factors))
+
+
+def test_a_calendar_month_alerts_like_thirty_days() -> None:
+    """How fast a budget burns does not depend on the date, nor on the length of the month."""
+
+    def alerts(window: str) -> list[str]:
+        groups = build_groups(slo={"window": window})
+        rules = [rule for group in groups for rule in group["rules"]]
+        return [it["expr"] for it in rules if it.get("alert") in ALERTS.values()]
+
+    assert alerts("month") == alerts("30d")

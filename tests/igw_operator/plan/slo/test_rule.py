@@ -16,6 +16,7 @@ from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.plan.slo.rule import build_prometheus_rule
 from plan_kit.children import an_input, build
 
+PRICE = {"perReplicaHour": 0.38, "currency": "EUR"}
 KEY = ("PrometheusRule", "photos-slo")
 
 
@@ -39,24 +40,37 @@ def alerts(**arguments: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("window", Window)
 def test_stays_small(window: Window) -> None:
     """Five thousand gateways share one Prometheus."""
-    assert len(rules(slo={"window": window.value})) <= 40
+    assert len(rules(slo={"window": window.value}, cost=PRICE)) <= 40
 
 
 def ranges(expression: str) -> list[tuple[str, int, int]]:
     """Each range of an expression: the metric that it is of, its seconds, its samples."""
     found = []
-    pattern = r"([a-z_:0-9]*)(?:\{[^}]*\})?[^][{}]*?\[(\w+)(?::(\w+))?\]"
-    for metric, window, step in re.findall(pattern, expression):
+    for match in re.finditer(r"\[(\w+)(?::(\w+))?\]", expression):
+        window, step = match.groups()
         seconds = int(parse_duration(window.replace("d", "h"))) * (24 if "d" in window else 1)
         every = int(parse_duration(step)) if step else conventions.RULE_INTERVAL_SECONDS
-        found.append((metric, seconds, seconds // every))
+        named = re.search(r"[a-z_:0-9]+(?={)", find_operand(expression[: match.start()]))
+        found.append((named.group() if named else "", seconds, seconds // every))
     return found
+
+
+def find_operand(text: str) -> str:
+    """What stands last in a text: a selector, or all that is in parentheses."""
+    if not text.endswith(")"):
+        return text[re.search(r"[a-z_:0-9]+{[^{}]*}$", text).start() :]  # type: ignore[union-attr]
+    depth = 0
+    for at in reversed(range(len(text))):
+        depth += {")": 1, "(": -1}.get(text[at], 0)
+        if depth == 0:
+            return text[at:]
+    raise AssertionError(text)
 
 
 @pytest.mark.parametrize("window", Window)
 def test_never_reads_a_month_of_raw_samples(window: Window) -> None:
     """Series of pods are read for minutes, events of every 30 s for hours, tiles for longer."""
-    for rule in rules(slo={"window": window.value}):
+    for rule in rules(slo={"window": window.value}, cost=PRICE):
         for metric, seconds, samples in ranges(rule["expr"]):
             assert seconds <= 3600 or metric.startswith("igw:")
             assert seconds <= 6 * 3600 or metric.endswith(":sum10m")
@@ -68,7 +82,7 @@ def test_reads_few_samples(window: Window) -> None:
     """A gateway costs Prometheus some hundred samples a second, however long its window."""
     a_second = sum(
         samples / int(group["interval"].removesuffix("s"))
-        for group in groups(slo={"window": window.value})
+        for group in groups(slo={"window": window.value}, cost=PRICE)
         for rule in group["rules"]
         for _, _, samples in ranges(rule["expr"])
     )
@@ -198,6 +212,17 @@ def test_renders_factors_unrounded(window: str, factors: list[str]) -> None:
     ]
     for factor in factors:
         assert sum(expr.count(f"> {factor} and") for expr in burns) == 2
+
+
+def test_records_a_cost_only_where_there_is_a_price() -> None:
+    """The operator knows no prices; the currency is a word of the user's."""
+    named = {"record": "igw:cost_per_1000_predictions:rate1h"}
+    assert not [rule for rule in rules() if named.items() <= rule.items()]
+    (rule,) = (rule for rule in rules(cost=PRICE) if named.items() <= rule.items())
+    assert rule["labels"] == {"namespace": "demo", "gateway": "photos", "currency": "EUR"}
+    (rule,) = (rule for rule in rules(cost={"perReplicaHour": 2}) if named.items() <= rule.items())
+    assert rule["labels"] == {"namespace": "demo", "gateway": "photos"}
+    assert rule["expr"].startswith("2 * ")
 
 
 def test_reads_objectives_as_they_are_written() -> None:
