@@ -1,4 +1,4 @@
-"""The command line: ``python -m igw_operator run | render | validate | crds``.
+"""The command line: ``python -m igw_operator run | render | openslo | validate | crds``.
 
 Reads the environment, the clock and the arguments, and nothing else does. A bad command
 line, a bad file and a bad setting each end in one line that says what to change.
@@ -22,6 +22,7 @@ from igw_operator.errors import IgwError, SpecError
 from igw_operator.offline import (
     InputError,
     build_crds,
+    build_export,
     build_rendering,
     check_documents,
     read_documents,
@@ -76,6 +77,10 @@ def _build_parser() -> _Parser:
     source.add_argument("--runtime-image", metavar="IMAGE")
     render.set_defaults(command=_render)
 
+    export = commands.add_parser("openslo", help="print the objectives of gateways, as OpenSLO")
+    export.add_argument("-f", "--file", action="append", required=True, metavar="FILE")
+    export.set_defaults(command=_export)
+
     validate = commands.add_parser("validate", help="say what is wrong with resources")
     validate.add_argument("-f", "--file", action="append", required=True, metavar="FILE")
     validate.add_argument("more", nargs="*", metavar="FILE")
@@ -117,6 +122,11 @@ def _render(options: argparse.Namespace) -> int:
         options.file, runtime_files=options.runtime, runtime_image=options.runtime_image
     )
     print(text, end="", flush=True)
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    print(build_export(options.file), end="", flush=True)
     return 0
 
 

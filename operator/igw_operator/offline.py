@@ -1,4 +1,4 @@
-"""The commands that need no cluster: ``render``, ``validate`` and ``crds``.
+"""The commands that need no cluster: ``render``, ``openslo``, ``validate`` and ``crds``.
 
 Called by ``__main__``. They read files (or standard input, ``-``) and give text; what the
 text says is ``plan``'s and ``api``'s.
@@ -21,6 +21,7 @@ from igw_operator.api.objects import Gateway, Manifest, Runtime, parse_gateway, 
 from igw_operator.errors import FieldError, IgwError, SpecError
 from igw_operator.plan.inputs import Capabilities, Defaults
 from igw_operator.plan.render import render
+from igw_operator.plan.slo.openslo import build_openslo
 from igw_operator.world.gather import check_model, resolve_runtime
 
 STDIN: Final = "-"
@@ -79,11 +80,8 @@ def build_rendering(
         SpecError: a gateway or runtime is invalid.
     """
     documents = read_documents([*files, *runtime_files])
-    gateways = [it.manifest for it in documents if it.is_gateway]
+    gateways = _pick_gateways(documents, files)
     runtimes = [it.manifest for it in documents if not it.is_gateway]
-    if not gateways:
-        message = f"{', '.join(files)}: no {conventions.GATEWAY_KIND} in there"
-        raise InputError(message)
     if runtime_image is not None:
         runtimes = [build_runtime(runtime_image)]
     if not runtimes:
@@ -98,6 +96,17 @@ def build_rendering(
         runtime = _choose_runtime(gateway, runtimes, forced=runtime_image is not None)
         children += render(gateway, runtime, _CAPABILITIES, Defaults())
     return dump(children)
+
+
+def build_export(files: Sequence[str]) -> str:
+    """The objectives of every gateway in the files, as OpenSLO documents.
+
+    Raises:
+        InputError: a file cannot be used, or there is no gateway.
+        SpecError: a gateway is invalid.
+    """
+    gateways = _pick_gateways(read_documents(files), files)
+    return dump([it for manifest in gateways for it in build_openslo(parse_gateway(manifest))])
 
 
 def check_documents(documents: Sequence[Document]) -> list[tuple[Document, list[FieldError]]]:
@@ -136,6 +145,14 @@ def build_runtime(image: str) -> Manifest:
 def dump(manifests: Sequence[Manifest]) -> str:
     """A YAML stream."""
     return yaml.safe_dump_all(manifests, explicit_start=True, sort_keys=False, width=100)
+
+
+def _pick_gateways(documents: Sequence[Document], files: Sequence[str]) -> list[Manifest]:
+    gateways = [it.manifest for it in documents if it.is_gateway]
+    if not gateways:
+        message = f"{', '.join(files)}: no {conventions.GATEWAY_KIND} in there"
+        raise InputError(message)
+    return gateways
 
 
 def _choose_runtime(gateway: Gateway, runtimes: list[Manifest], *, forced: bool) -> Runtime:

@@ -48,12 +48,27 @@ def test_render_takes_the_runtime_from_a_file(write: Write, capsys: Capture) -> 
     assert capsys.readouterr().out.count("image: example.org/x:1.0.0") == 2
 
 
+def test_openslo_prints_the_objectives(write: Write, capsys: Capture) -> None:
+    """Of every gateway in the files; other objects are passed over."""
+    file = write(gateway_manifest("photos"), gateway_manifest("cats"), build_runtime("x:1"))
+    assert main(["openslo", "-f", file]) == 0
+    documents = list(yaml.safe_load_all(capsys.readouterr().out))
+    assert {it["apiVersion"] for it in documents} == {"openslo/v1"}
+    assert [it["metadata"]["name"] for it in documents if it["kind"] == "SLO"] == [
+        "demo-photos-availability",
+        "demo-photos-latency",
+        "demo-cats-availability",
+        "demo-cats-latency",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
         pytest.param(["render", "-f", "{gateway}"], "--runtime-image", id="no image"),
         pytest.param(["render", "-f", "nowhere.yaml"], "nowhere.yaml: No such file", id="no file"),
         pytest.param(["render", "-f", "{text}"], "line 2: is no YAML", id="no YAML"),
+        pytest.param(["openslo", "-f", "{runtime}"], "no InferenceGateway", id="no gateway"),
         pytest.param(["validate", "-f", "{other}"], "holds no InferenceGateway", id="nothing ours"),
     ],
 )
@@ -66,6 +81,7 @@ def test_bad_input_is_told_in_one_line(
         "gateway": write(gateway_manifest()),
         "text": str(tmp_path / "text.yaml"),
         "other": write({"kind": "Pod"}, name="other.yaml"),
+        "runtime": write(build_runtime("x:1"), name="runtime.yaml"),
     }
     assert main([argument.format(**places) for argument in arguments]) == 2
     error = capsys.readouterr().err

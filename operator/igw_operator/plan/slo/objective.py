@@ -18,6 +18,15 @@ _ENDPOINTS: Final = f'endpoint=~"{conventions.ENDPOINT_PATTERN}"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """The runtime's counters behind an objective, as PromQL selectors; good or bad is empty."""
+
+    total: str
+    good: str = ""
+    bad: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """One objective of one gateway, ready to be written into rules."""
 
@@ -30,6 +39,7 @@ class Objective:
     """PromQL: events a second."""
     bad: str
     """PromQL: bad events a second."""
+    counters: Counters
 
     @property
     def budget(self) -> str:
@@ -76,6 +86,7 @@ def _build_availability(identity: Mapping[str, str], slo: Slo) -> Objective:
         total=f"sum(rate({total}[{_RATE_WINDOW}]))",
         # Where no request ever failed there is no such series: no errors, not no data.
         bad=f"sum(rate({failed}[{_RATE_WINDOW}])) or 0 * {_render_recorded_total(labels)}",
+        counters=Counters(total=total, bad=failed),
     )
 
 
@@ -95,6 +106,7 @@ def _build_latency(identity: Mapping[str, str], slo: Slo) -> Objective:
         total=_render_whole_rate(counter, bucket=bucket, counter=counter),
         # No filler: a missing bucket is no data, and must never read as "all fast".
         bad=f"clamp_min({_render_recorded_total(labels)} - {fast}, 0)",
+        counters=Counters(total=counter, good=bucket),
     )
 
 
