@@ -96,7 +96,9 @@ BAD_GATEWAYS = (
         "number",
         {"cost": {"perReplicaHour": "0.38 EUR"}},
     ),
-    BadGateway("a cost without a price", "spec.cost", "required", {"cost": {"currency": "EUR"}}),
+    BadGateway(
+        "a cost without a price", "spec.cost", "perReplicaHour", {"cost": {"currency": "EUR"}}
+    ),
     BadGateway(
         "a threshold without a unit",
         "spec.slo.latency.threshold",
