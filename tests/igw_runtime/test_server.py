@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from igw_runtime.serving.listening import choose_host
 from runtime_kit.colours import BLUE, RED, picture, write_package
 from runtime_kit.process import ServerProcess, a_server, free_port, wait_until
 
@@ -242,6 +243,22 @@ def test_batch_size_is_measured_at_start(models: Path, tmp_path: Path) -> None:
     assert f"igw_runtime_max_batch {float(event['max_batch'])}" in scrape
     for size in event["milliseconds_per_image"]:
         assert f'igw_runtime_batch_sweep_seconds_per_image{{size="{size}"}}' in scrape
+
+
+def test_every_listener_takes_both_families(models: Path, tmp_path: Path) -> None:
+    """Nothing is configured, and the pod serves in clusters of IPv4, of IPv6, and of both."""
+    hosts = ["127.0.0.1", "::1"] if choose_host("") == "::" else ["127.0.0.1"]
+    with a_server(tmp_path, models, MODEL, grpc=True, host="") as server:
+        for host in hosts:
+            connection = http.client.HTTPConnection(host, server.port, timeout=10)
+            connection.request("POST", "/predict", PNG, {"Content-Type": "image/png"})
+            assert connection.getresponse().status == 200
+            connection.close()
+            scrape = http.client.HTTPConnection(host, server.metrics_port, timeout=10)
+            scrape.request("GET", "/metrics")
+            assert b"http_requests_total" in scrape.getresponse().read()
+            scrape.close()
+            socket.create_connection((host, server.grpc_port), timeout=10).close()
 
 
 def test_unread_log_stalls_no_request(models: Path, tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def a_server(
     ready: bool = True,
     grpc: bool = False,
     log: Path | None = None,
+    host: str = "127.0.0.1",
 ) -> Iterator[ServerProcess]:
     """Start a server with these settings; it is killed if the test did not stop it."""
     port, metrics_port, grpc_port = free_port(), free_port(), free_port() if grpc else 0
@@ -105,7 +106,7 @@ def a_server(
     environment = os.environ | {
         "IGW_MODELS": str(models),
         "IGW_TERMINATION_LOG": str(termination_log),
-        "IGW_HOST": "127.0.0.1",
+        "IGW_HOST": host,
         "PYTHONPATH": str(_RUNTIME),
     }
     log_path = log or folder / "server.log"

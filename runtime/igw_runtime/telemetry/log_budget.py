@@ -62,7 +62,8 @@ class LogBudget:
         self, settings: LoggingSettings, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        # Reentrant: the garbage collector may run in here, and asyncio logs from finalizers.
+        self._lock = threading.RLock()
         self._settings = settings
         self._tokens = self._burst()
         self._filled_at = clock()

@@ -43,7 +43,7 @@ class LogWriter:
         self._waiting_bytes = 0
         self._urgent = False
         self._closing = False
-        self._changed = threading.Condition()
+        self._changed = threading.Condition()  # reentrant, as the budget's lock is
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
     def start(self) -> None:

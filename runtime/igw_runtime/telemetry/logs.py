@@ -8,6 +8,7 @@ server writes through a thread (`telemetry.log_writer`); commands, whose reader 
 import json
 import logging
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -179,6 +180,8 @@ def _configure(gate: LevelGate, write: Write) -> None:
     # worker still writes to when its client has left.
     for useless in ("python_multipart", "opentelemetry.trace", "opentelemetry.sdk.trace"):
         logging.getLogger(useless).setLevel(logging.ERROR)
+    # So do these: of metadata that is broken, in a picture that may still be good.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 class _LineLogger:

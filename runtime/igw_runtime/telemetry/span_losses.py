@@ -38,7 +38,7 @@ class SpanLosses:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer may log, and logging may end up here
         self._counts: Counter[LossReason] = Counter()
         self._said: Counter[LossReason] = Counter()
         self._said_at = -REPORT_SECONDS

@@ -123,6 +123,23 @@ def test_what_belongs_to_no_request_is_not_sampled() -> None:
     assert a_budget(samplingPercent={"info": 0}).samples("info", None)
 
 
+def test_finalizer_may_log_while_a_line_is_decided() -> None:
+    """Event loops log from finalizers, which run wherever the garbage collector does."""
+    budgets: list[LogBudget] = []
+    logged: list[bool] = []
+
+    def clock() -> float:
+        if budgets and not logged:
+            logged.append(True)
+            logged.append(budgets[0].admits("error", 10))
+        return 0.0
+
+    budgets.append(LogBudget(LoggingSettings(), clock))
+
+    assert budgets[0].admits("info", 10)
+    assert logged == [True, True]
+
+
 def test_report_has_what_was_dropped_since_the_last_one() -> None:
     """Counts and bytes by level; what sampling left out was meant to be."""
     budget = a_budget()

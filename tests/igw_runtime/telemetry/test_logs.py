@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -127,6 +128,16 @@ def test_what_a_client_sent_is_no_warning_of_ours(log: Log, name: str) -> None:
     logging.getLogger(name).warning("Expected boundary character 45")
 
     assert log.lines() == []
+
+
+@pytest.mark.filterwarnings("default")
+def test_broken_metadata_of_a_picture_is_no_warning_of_ours(log: Log) -> None:
+    """Strangers send broken EXIF by the thousand; other warnings are still shown."""
+    for module in ("PIL.TiffImagePlugin", "numpy"):
+        warnings.warn_explicit(f"of {module}", UserWarning, "x.py", 1, module=module)
+
+    [line] = log.lines()
+    assert "of numpy" in line["message"]
 
 
 def test_the_same_complaint_is_made_once_a_minute() -> None:
