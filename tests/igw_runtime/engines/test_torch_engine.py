@@ -18,8 +18,9 @@ def test_fp32_is_not_tf32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     from igw_runtime.engines.torch_engine import TorchEngine  # noqa: PLC0415
 
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    # Not by monkeypatch: these are no attributes that could be deleted again.
+    torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cuda.matmul.allow_tf32 = True
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-weights-here"))
     order = ExportOrder(
         name="small",

@@ -30,6 +30,7 @@ pytestmark = [
 ]
 # Of CPU, so that a busy machine fails nothing; the slowest takes a fiftieth of it.
 MAX_CPU_SECONDS = 2.0
+TOO_LATE = 504
 LIMITS: dict[str, Any] = {"max_body_bytes": 200_000, "max_pixels": 1_000_000}
 
 
@@ -261,7 +262,8 @@ async def test_damaged_requests_are_answered_or_refused(bench: Bench, target: st
         answer = await bench.client.call("POST", given.path, chunks=[given.body], headers=headers)
         seconds = time.process_time() - started
         shown = f"{target} {number}: {answer.status} {answer.body!r} {seconds:.2f} s"
-        assert 200 <= answer.status < 500, shown
+        # Damage may also leave a deadline that is too short to keep.
+        assert 200 <= answer.status < 500 or answer.status == TOO_LATE, shown
         assert seconds < MAX_CPU_SECONDS, shown
         statuses.add(answer.status)
 
