@@ -1,7 +1,6 @@
 import base64
 import gzip
 import json
-import time
 
 import pytest
 
@@ -126,11 +125,9 @@ def test_json_of_empty_lists_is_refused_before_it_is_parsed() -> None:
     """Three bytes of text become seventy of memory, and the interpreter is locked for seconds."""
     body = b'{"image": [' + b"[]," * MAX_JSON_CONTAINERS + b"[]]}"
     payload = ImagePayload(body=body, content_type="application/json")
-    started = time.monotonic()
 
     with pytest.raises(MalformedRequestError, match="lists and objects"):
         extract_image(payload, len(body))
-    assert time.monotonic() - started < 1
 
 
 @pytest.mark.parametrize(

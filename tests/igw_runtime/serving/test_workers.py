@@ -172,8 +172,8 @@ def test_threads_that_do_not_end_are_waited_for_together() -> None:
     session = GatedSession()
     with a_bench(session=session, workers=8) as bench:
         started = time.monotonic()
-        bench.pool.join(0.05)
-        assert time.monotonic() - started < 0.3
+        bench.pool.join(0.5)
+        assert time.monotonic() - started < 3
 
 
 class BrokenSession:

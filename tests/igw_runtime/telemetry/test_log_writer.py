@@ -84,7 +84,7 @@ def test_stalled_reader_stalls_nobody() -> None:
     for _ in range(200):
         rig.writer.write("info", "x" * 50_000)
     rig.writer.write("error", "last words")
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5, "the stream holds a writer for ten"
     drops = rig.budget.count_drops()["info", DropReason.UNREAD]
     assert drops == 200 - log_writer.MAX_WAITING_BYTES // 50_001
 
@@ -115,7 +115,7 @@ def test_end_waits_for_a_stalled_reader_only_so_long() -> None:
     started = time.monotonic()
     rig.writer.close(0.05)
 
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     stream.reader.set()
 
 
