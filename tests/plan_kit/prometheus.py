@@ -132,6 +132,8 @@ class RuleBench:
         document = {
             "rule_files": ["rules.yaml"],
             "evaluation_interval": evaluation,
+            # Otherwise their order is another one each time.
+            "group_eval_order": [group["name"] for group in groups],
             "tests": [test],
         }
         path = self._folder / "test.yaml"
