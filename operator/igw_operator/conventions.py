@@ -17,6 +17,8 @@ GATEWAY_PLURAL: Final = "inferencegateways"
 RUNTIME_KIND: Final = "InferenceRuntime"
 RUNTIME_PLURAL: Final = "inferenceruntimes"
 
+# Of the operator's own Deployment and ServiceMonitor, as manifests/ ships them.
+OPERATOR_NAME: Final = "igw-operator"
 FIELD_MANAGER: Final = "igw-operator"
 STATUS_MANAGER: Final = "igw-operator-status"
 

@@ -131,3 +131,7 @@ class ContestedError(ApiError):
     def is_final(self) -> bool:
         """True: one of the two has to stop, and people decide which."""
         return True
+
+
+class PrometheusError(IgwError):
+    """A Prometheus did not answer, or not as one does; it proves nothing, and is asked again."""

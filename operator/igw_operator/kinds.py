@@ -139,6 +139,17 @@ PARENT_GATEWAY: Final = Resource(
     plural="gateways",
     optional=True,
 )
+# Of the platform team: which monitors and rules each selects, and in which namespaces.
+PROMETHEUS: Final = Resource(
+    group="monitoring.coreos.com",
+    version="v1",
+    kind="Prometheus",
+    plural="prometheuses",
+    optional=True,
+)
+NAMESPACE: Final = Resource(
+    group="", version="v1", kind="Namespace", plural="namespaces", namespaced=False
+)
 SCALED_OBJECT: Final = Resource(
     group="keda.sh",
     version="v1alpha1",
@@ -164,8 +175,9 @@ CHILDREN: Final = (
     OTEL_COLLECTOR,
 )
 OBSERVED: Final = (POD, REPLICA_SET)
-NAMED: Final = (PARENT_GATEWAY,)  # of others, and of interest to the gateways that name them
-WATCHED: Final = (*OWN, *CHILDREN, *OBSERVED, *NAMED)
+# Of others, and only read: Gateways that routes name, and what decides on monitoring.
+SURROUNDING: Final = (PARENT_GATEWAY, PROMETHEUS, NAMESPACE)
+WATCHED: Final = (*OWN, *CHILDREN, *OBSERVED, *SURROUNDING)
 
 CHILD_BY_KIND: Final[Mapping[str, Resource]] = {child.kind: child for child in CHILDREN}
 

@@ -22,7 +22,7 @@ import kopf
 import structlog
 from prometheus_client import disable_created_metrics, start_http_server
 
-from igw_operator import __version__, handlers, kinds
+from igw_operator import __version__, conventions, handlers, kinds
 from igw_operator.act.apply import Applier
 from igw_operator.act.attempts import Attempts
 from igw_operator.act.events import EventRecorder
@@ -47,6 +47,8 @@ from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.client import ApiClient
 from igw_operator.world.connection import Connection, find_connection
 from igw_operator.world.freshness import Freshness
+from igw_operator.world.monitoring import Monitoring
+from igw_operator.world.prometheus import PrometheusClient
 from igw_operator.world.resync import Resync
 from igw_operator.world.warning_events import WarningEvents
 from igw_operator.world.watches import Watches
@@ -92,6 +94,7 @@ class Operator:
         settings: Settings,
         connection: Connection,
         api: ApiClient,
+        prometheus: PrometheusClient,
         metrics: Metrics,
         health: Health,
         surroundings: Surroundings,
@@ -134,6 +137,16 @@ class Operator:
         self.recorder = EventRecorder(
             api=api, metrics=metrics, instance=_identify(settings), now=now, clock=clock
         )
+        self.monitoring = Monitoring(
+            cache=self.cache,
+            client=prometheus,
+            address=settings.defaults.prometheus_url,
+            interval_seconds=settings.monitoring_seconds,
+            operator_monitor=ObjectKey(settings.namespace, conventions.OPERATOR_NAME),
+            enqueue=self.queue.add,
+            clock=clock,
+            now=now,
+        )
         attempts = Attempts(clock=clock)
         statuses = StatusWriter(api=api, remember=self.intake.remember, metrics=metrics)
         template = digest_templates()
@@ -144,6 +157,7 @@ class Operator:
                 capabilities=self.capabilities,
                 freshness=Freshness(api=api, learn=self._take, clock=clock),
                 warnings=WarningEvents(api=api, clock=clock),
+                monitoring=self.monitoring,
                 applier=Applier(
                     api=api, remember=self.cache.put, attempts=attempts, metrics=metrics
                 ),
@@ -185,6 +199,7 @@ class Operator:
             background = [group.create_task(lease.keep(), name="lease")] if lease else []
             await self.capabilities.prime()
             await self.resync.prime()
+            await self.monitoring.prime()
             self.intake.enqueue_all()
             _log.info("Listed everything", objects=self.cache.count())
             parts = {
@@ -192,6 +207,7 @@ class Operator:
                 "resync": self.resync.run,
                 "watches": self.watches.run,
                 "capabilities": self.capabilities.run,
+                "monitoring": self.monitoring.run,
                 "events": self.recorder.run,
                 "lag": self._measure_lag,
             }
@@ -352,14 +368,16 @@ async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroun
     metrics = Metrics()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=metrics.registry)
+    agent = f"igw-operator/{__version__}"
     api = ApiClient(
         connection,
-        user_agent=f"igw-operator/{__version__}",
+        user_agent=agent,
         timeout_seconds=settings.request_timeout_seconds,
         count_error=lambda method, status: metrics.api_errors.labels(method, str(status)).inc(),
     )
+    prometheus = PrometheusClient(user_agent=agent)
     health = Health(settings.health_port)
-    async with api, _serving(health):
+    async with api, prometheus, _serving(health):
         if settings.unknown:
             _log.warning("Ignored unknown variables", names=list(settings.unknown))
         _log.info("Started", version=__version__, server=connection.endpoint.server)
@@ -367,6 +385,7 @@ async def _run(settings: Settings, kubeconfig: str | None, surroundings: Surroun
             settings=settings,
             connection=connection,
             api=api,
+            prometheus=prometheus,
             metrics=metrics,
             health=health,
             surroundings=surroundings,

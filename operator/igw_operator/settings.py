@@ -42,6 +42,8 @@ class Settings:
     """``IGW_RESYNC_SECONDS``: how often everything is listed anew."""
     capabilities_seconds: float = 60.0
     """``IGW_CAPABILITIES_SECONDS``: how often optional APIs are looked for."""
+    monitoring_seconds: float = 30.0
+    """``IGW_MONITORING_SECONDS``: how often Prometheus is asked about all gateways."""
     request_timeout_seconds: float = 15.0
     """``IGW_REQUEST_TIMEOUT_SECONDS``: longest wait for one answer of the API server."""
     metrics_port: int = 9090
@@ -74,6 +76,7 @@ def read_settings(environment: Mapping[str, str]) -> Settings:
         workers=reader.read("WORKERS", 16, _parse_number(1, 64)),
         resync_seconds=reader.read("RESYNC_SECONDS", 600.0, _parse_seconds(5)),
         capabilities_seconds=reader.read("CAPABILITIES_SECONDS", 60.0, _parse_seconds(1)),
+        monitoring_seconds=reader.read("MONITORING_SECONDS", 30.0, _parse_seconds(1)),
         request_timeout_seconds=reader.read("REQUEST_TIMEOUT_SECONDS", 15.0, _parse_seconds(1)),
         metrics_port=reader.read("METRICS_PORT", 9090, _parse_number(0, _MOST_PORT)),
         health_port=reader.read("HEALTH_PORT", 8080, _parse_number(0, _MOST_PORT)),

@@ -24,7 +24,7 @@ def test_the_cluster_role_is_what_the_code_needs() -> None:
     needed = {
         *_rights(kinds.CHILDREN, CHILD_VERBS),
         *_rights(kinds.OWN, ("get", "list", "watch")),
-        *_rights((*kinds.OBSERVED, *kinds.NAMED), ("list", "watch")),
+        *_rights((*kinds.OBSERVED, *kinds.SURROUNDING), ("list", "watch")),
         *((it.group, f"{it.plural}/status", "patch") for it in kinds.OWN),
         (kinds.GATEWAY.group, f"{kinds.GATEWAY.plural}/finalizers", "update"),
         ("", "events", "list"),

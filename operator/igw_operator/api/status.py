@@ -96,10 +96,20 @@ class SloStatus(ApiModel):
     """For latency: an answer that takes longer is bad."""
     window: str
     """Rolling window of the error budget."""
+    sli: str | None = None
+    """Percentage of requests that were good, within the window. Absent: no reading."""
     budget_remaining: str | None = None
-    """What is left of the error budget, in percent. Absent: no reading yet."""
+    """What is left of the error budget, in percent, negative where it is overspent; in steps of
+    0.1. Absent: no reading.
+    """
     burn_rate: str | None = None
-    """Speed of spending; 1 spends exactly the budget in the window. Absent: no reading yet."""
+    """Speed of spending in the last hour; 1 spends exactly the budget in the window. Follows in
+    steps of a fifth; below 0.1 it is 0. Absent: no traffic.
+    """
+    window_coverage: str | None = None
+    """How much of the window has been recorded, in percent. Absent: no reading."""
+    as_of: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When, by Prometheus' clock, the numbers last went a step. Absent: no reading."""
 
 
 class GatewayStatus(ApiModel):
@@ -144,7 +154,7 @@ class GatewayStatus(ApiModel):
     ] = ()
     """The objectives and their error budgets."""
     budget: str | None = None
-    """The least error budget left of any objective, in percent. Absent: no reading yet."""
+    """The least error budget left of any objective, in percent. Absent: no reading."""
 
 
 class RevisionStatus(ApiModel):

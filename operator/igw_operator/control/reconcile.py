@@ -52,6 +52,7 @@ from igw_operator.world.gather import (
     gather,
     observe,
 )
+from igw_operator.world.monitoring import Monitoring
 from igw_operator.world.warning_events import WarningEvents
 
 _CONFLICT: Final = 409
@@ -88,6 +89,7 @@ class Reconciler:
         capabilities: CapabilityWatch,
         freshness: Freshness,
         warnings: WarningEvents,
+        monitoring: Monitoring,
         applier: Applier,
         pruner: Pruner,
         attempts: Attempts,
@@ -103,6 +105,7 @@ class Reconciler:
         self._capabilities = capabilities
         self._freshness = freshness
         self._warnings = warnings
+        self._monitoring = monitoring
         self._applier = applier
         self._pruner = pruner
         self._attempts = attempts
@@ -124,6 +127,7 @@ class Reconciler:
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             # The garbage collector takes the children by their ownerReferences.
             self._metrics.set_desired_replicas(key.namespace, key.name, None)
+            self._monitoring.forget(key)
             return Outcome()
         run = _Pass(observation=observe(self._cache, manifest, self._template))
         try:
@@ -290,6 +294,7 @@ class Reconciler:
         events: list[Manifest] = []
         if not all(_is_available(deployment) for deployment in deployments):
             events = await self._warnings.fetch(key.namespace, relatives.uids())
+        gateway = run.observation.gateway
         return gather(
             run.observation,
             relatives,
@@ -299,6 +304,7 @@ class Reconciler:
             events=events,
             parents=find_parents(self._cache, run.observation.manifest),
             hold=run.hold,
+            reading=None if gateway is None else self._monitoring.read(gateway, run.desired),
         )
 
 

@@ -19,6 +19,7 @@ from igw_operator.judge.conditions import (
 )
 from igw_operator.judge.reasons import Reason
 
+BUDGET_RESTARTED: Final = "BudgetRestarted"
 _NOTE_LIMIT: Final = 1024  # of events.k8s.io/v1
 # Coming back from these to Ready is routine.
 _ROUTINE: Final = {Reason.REPLICAS_STARTING, Reason.SCALING}
@@ -43,7 +44,20 @@ def transitions(
     for kind, entry in conditions_by_type(new_status).items():
         for draft in _draft(kind, old.get(kind, _NOTHING), entry):
             drafts.setdefault(draft.reason, draft)
-    return list(drafts.values())
+    return [*drafts.values(), *_draft_new_budgets(old_status or {}, new_status)]
+
+
+def _draft_new_budgets(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[EventDraft]:
+    """With another threshold it is another measure, and its budget begins anew."""
+    before = {slo["name"]: slo.get("threshold") for slo in old.get("slo") or ()}
+    for slo in new.get("slo") or ():
+        name, threshold = slo["name"], slo.get("threshold")
+        if name in before and before[name] != threshold:
+            note = (
+                f"The {name} objective is measured at {threshold} instead of {before[name]}: its "
+                "error budget begins anew, and what was spent before does not count"
+            )
+            yield EventDraft(type="Normal", reason=BUDGET_RESTARTED, note=note)
 
 
 def _draft(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[EventDraft]:

@@ -24,6 +24,8 @@ class Reason(StrEnum):
     FIXED_REPLICAS = "FixedReplicas"  # no autoscaler is asked for, and there is none
     COLLECTOR_AVAILABLE = "CollectorAvailable"  # the gateway's own collector runs
     ROUTE_ACCEPTED = "RouteAccepted"  # every Gateway has accepted the route and resolved it
+    MONITORED = "Monitored"  # a Prometheus scrapes every pod and evaluates the rules
+    WITHIN_BUDGET = "WithinBudget"  # something is left of every error budget
     NOT_HELD = "NotHeld"  # no template change is waiting
     AWAITING_WAVE = "AwaitingWave"  # the runtime changes, and the gateway's wave has not begun
     WAVES_PAUSED = "WavesPaused"  # spec.rollout.paused of the runtime is true
@@ -43,6 +45,11 @@ class Reason(StrEnum):
     # Nobody knows.
     NOT_VERIFIED = "NotVerified"  # the objects are there; their effect has not been proven
     NO_DATA = "NoData"  # no SLO reading exists
+    NO_TRAFFIC = "NoTraffic"  # the rules record, and no request has counted yet
+    TOO_LITTLE_HISTORY = "TooLittleHistory"  # a budget is gone, of a window that has just begun
+    AWAITING_PROMETHEUS = "AwaitingPrometheus"  # Prometheus has not taken all of it up yet
+    PROMETHEUS_NOT_FOUND = "PrometheusNotFound"  # no Prometheus object, and no address is set
+    PROMETHEUS_UNREACHABLE = "PrometheusUnreachable"  # Prometheus does not answer the operator
     ROUTE_PENDING = "RoutePending"  # a Gateway's controller has not judged the route yet
 
     # Chosen by the owner.
@@ -107,6 +114,16 @@ class Reason(StrEnum):
     SCALING_PAUSED = "ScalingPaused"  # somebody paused the ScaledObject
     OPENTELEMETRY_OPERATOR_MISSING = "OpenTelemetryOperatorMissing"  # the cluster lacks its CRD
     PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
+
+    # Monitoring and objectives, as Prometheus itself tells it.
+    NOT_SELECTED = "NotSelected"  # no Prometheus object selects both monitor and rules
+    TARGET_DOWN = "TargetDown"  # Prometheus cannot scrape a pod
+    TARGET_MISSING = "TargetMissing"  # Prometheus does not know a pod
+    RULES_FAILING = "RulesFailing"  # Prometheus cannot evaluate a rule
+    RULES_NOT_LOADED = "RulesNotLoaded"  # Prometheus lacks the rules, or has those of before
+    OPERATOR_NOT_SCRAPED = "OperatorNotScraped"  # Prometheus lacks what the operator says of it
+    NAMESPACE_ENFORCED = "NamespaceEnforced"  # Prometheus overwrites what the operator says
+    BUDGET_EXHAUSTED = "BudgetExhausted"  # nothing is left of an error budget
 
     # The route: what Gateway API's controllers say, in the words that the API gives them.
     # https://gateway-api.sigs.k8s.io/reference/spec/#routeconditionreason
@@ -198,6 +215,7 @@ WAITING: Final = frozenset(
         Reason.APPLYING,
         Reason.DELETING,
         Reason.STARTING,
+        Reason.AWAITING_PROMETHEUS,
         Reason.ROLLING_OUT,
         Reason.AWAITING_WAVE,
         Reason.WAVES_PAUSED,

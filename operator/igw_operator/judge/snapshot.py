@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
@@ -25,6 +26,78 @@ class ApplyFailure:
     error: ApiError
     foreign: bool = False
     """True where an object of that name belongs to somebody else and was left alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SloReading:
+    """One objective as Prometheus has recorded it; None: no sample."""
+
+    name: str
+    is_recorded: bool = False
+    """Whether the objective's own record is there, with the number of the present spec."""
+    budget_remaining: float | None = None
+    """Share of the error budget that is left; negative where it is overspent."""
+    burn_rate: float | None = None
+    """Speed of the last hour; 1 spends exactly the budget in the window."""
+    coverage: float | None = None
+    """Share of the window that samples cover."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What Prometheus says of one gateway, in one round of questions to all servers.
+
+    Of several servers it is the one that proves most: see `world.monitoring`.
+    """
+
+    server: str = ""
+    """Who was asked, such as ``Prometheus monitoring/main``; empty: there is nobody to ask."""
+    error: str = ""
+    """Why there was no answer, though several were waited for; then nothing below is known."""
+    faults: tuple[str, ...] = ()
+    """Why no Prometheus object selects both monitor and rules, as far as objects tell it."""
+    has_targets: bool = False
+    """Whether at least one pod is scraped with success."""
+    expected: int = 0
+    """Pods that have been ready for long enough to be scraped by now."""
+    silent: tuple[str, ...] = ()
+    """Those of them that Prometheus knows nothing of."""
+    down: tuple[tuple[str, str], ...] = ()
+    """Those of them whose scrape fails, with Prometheus' words where they were asked for."""
+    rule_error: str = ""
+    """Prometheus' words about a rule of the gateway that fails."""
+    knows_operator: bool = True
+    """Whether the operator's metric about the gateway arrives, where alerts need it."""
+    enforced: bool = False
+    """Whether the server overwrites the namespace in the operator's metrics."""
+    retention: str = ""
+    """How long the server keeps samples, where that is shorter than the SLO window."""
+    is_overdue: bool = False
+    """Whether the proof has been missing for so long that waiting is over."""
+    slos: tuple[SloReading, ...] = ()
+    as_of: datetime | None = None
+    """The time of the answers, by Prometheus' own clock."""
+
+    @property
+    def are_rules_loaded(self) -> bool:
+        """Whether each objective is recorded as the present spec has it."""
+        return bool(self.slos) and all(slo.is_recorded for slo in self.slos)
+
+    @property
+    def are_pods_scraped(self) -> bool:
+        """Whether at least one pod is scraped, and none that should be is not."""
+        return self.has_targets and not self.silent and not self.down
+
+    @property
+    def is_proof(self) -> bool:
+        """Whether it proves that monitoring works from end to end."""
+        return (
+            bool(self.server)
+            and not self.error
+            and self.are_pods_scraped
+            and self.are_rules_loaded
+            and self.knows_operator
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,3 +128,5 @@ class Snapshot:
     """Which one its live Deployment was built from; None: there is none, or it does not say."""
     hold: Hold | None = None
     """Why a change of the pods waits, if one does."""
+    reading: Reading | None = None
+    """What Prometheus says; None: this process has not been told yet, what stands stays."""

@@ -10,7 +10,7 @@ kstatus (Current, InProgress, Failed) and a person read the same thing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from igw_operator.api.status import (
     SloStatus,
     as_status,
 )
+from igw_operator.judge import objectives
 from igw_operator.judge.conditions import (
     ConditionType,
     build_conditions,
@@ -31,18 +32,16 @@ from igw_operator.judge.conditions import (
     is_trouble,
 )
 from igw_operator.judge.finding import Finding, Truth, Verdict
+from igw_operator.judge.held import judge_rollout
+from igw_operator.judge.monitoring import FROM_READINGS, judge_monitoring
+from igw_operator.judge.objectives import find_budget, judge_objectives, report_objectives
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.route import find_url, judge_route
 from igw_operator.judge.scaling import judge_scaling
 from igw_operator.judge.scene import Scene, build_scene
 from igw_operator.judge.serving import is_stalled, judge_available, judge_ready
 from igw_operator.judge.snapshot import Snapshot
-from igw_operator.judge.surroundings import (
-    judge_monitoring,
-    judge_objectives,
-    judge_rollout,
-    judge_telemetry,
-)
+from igw_operator.judge.telemetry import judge_telemetry
 
 # While Ready says that all is well, the first of these that is in trouble gives the REASON.
 _LOUDNESS: Final = (
@@ -61,7 +60,9 @@ def judge(
 ) -> dict[str, Any]:
     """The complete new status, in the API server's own form."""
     scene = build_scene(snapshot, now)
-    previous, verdicts = previous_status or {}, _judge_all(scene)
+    previous = previous_status or {}
+    slos = _report_objectives(snapshot, previous)
+    verdicts = _judge_all(scene, slos, previous)
     conditions = build_conditions(
         verdicts,
         previous=previous,
@@ -86,18 +87,21 @@ def judge(
         runtime=report_runtime(
             snapshot, previous, is_ready=verdicts[ConditionType.READY].truth is Truth.TRUE
         ),
-        slo=_objectives(snapshot.gateway),
+        slo=slos,
+        budget=find_budget(slos),
     )
     return as_status(status)
 
 
-def _judge_all(scene: Scene) -> dict[ConditionType, Verdict]:
+def _judge_all(
+    scene: Scene, slos: Sequence[SloStatus], previous: Mapping[str, Any]
+) -> dict[ConditionType, Verdict]:
     ready = judge_ready(scene)
     verdicts = {
         ConditionType.READY: ready,
         ConditionType.AVAILABLE: judge_available(scene, ready),
         ConditionType.ROLLOUT_HELD: judge_rollout(scene.snapshot),
-        **_judge_surroundings(scene),
+        **_judge_surroundings(scene, slos, previous),
     }
     if ready.truth is not Truth.TRUE:
         stalled = is_stalled(scene, ready)
@@ -106,8 +110,12 @@ def _judge_all(scene: Scene) -> dict[ConditionType, Verdict]:
     return verdicts
 
 
-def _judge_surroundings(scene: Scene) -> dict[ConditionType, Verdict]:
-    gateway = scene.snapshot.gateway
+def _judge_surroundings(
+    scene: Scene, slos: Sequence[SloStatus], previous: Mapping[str, Any]
+) -> dict[ConditionType, Verdict]:
+    gateway, reading = scene.snapshot.gateway, scene.snapshot.reading
+    monitoring = conditions_by_type(previous).get(ConditionType.MONITORING_READY) or {}
+    met = conditions_by_type(previous).get(ConditionType.SLO_MET) or {}
     if gateway is None:
         # What is asked for is not known, so nothing can be compared with it.
         text = "Not judged, because the spec is invalid"
@@ -126,10 +134,30 @@ def _judge_surroundings(scene: Scene) -> dict[ConditionType, Verdict]:
     route = judge_route(scene, gateway)
     return ({ConditionType.ROUTE_READY: route} if route is not None else {}) | {
         ConditionType.SCALING_READY: judge_scaling(scene, gateway),
-        ConditionType.MONITORING_READY: judge_monitoring(scene, gateway),
+        ConditionType.MONITORING_READY: judge_monitoring(
+            scene,
+            gateway,
+            monitoring,
+            _carry(scene, monitoring, FROM_READINGS),
+        ),
         ConditionType.TELEMETRY_READY: judge_telemetry(scene, gateway),
-        ConditionType.SLO_MET: judge_objectives(gateway),
+        ConditionType.SLO_MET: judge_objectives(
+            gateway, reading, slos, _carry(scene, met, objectives.FROM_READINGS)
+        ),
     }
+
+
+def _carry(scene: Scene, before: Mapping[str, Any], reasons: frozenset[Reason]) -> Verdict | None:
+    """What a condition said of this same generation, for as long as nothing new is known.
+
+    A restarted operator would else write the status of every gateway twice. None where it spoke
+    of another spec, or of what is known without a reading.
+    """
+    said = next((it for it in reasons if it == before.get("reason")), None)
+    if said is None or before.get("observedGeneration") != scene.generation:
+        return None
+    finding = Finding(reason=said, text=before["message"])
+    return Verdict(truth=Truth(before["status"]), finding=finding)
 
 
 def _find_unasked(gateway: Gateway | None) -> frozenset[str]:
@@ -207,20 +235,6 @@ def _was_ready(status: Mapping[str, Any]) -> bool:
     return ready.get("status") == Truth.TRUE
 
 
-def _objectives(gateway: Gateway | None) -> tuple[SloStatus, ...]:
-    if gateway is None:
-        return ()
-    slo = gateway.spec.slo
-    return (
-        SloStatus(
-            name="availability",
-            objective=f"{slo.availability.objective:g}%",
-            window=slo.window.value,
-        ),
-        SloStatus(
-            name="latency",
-            objective=f"{slo.latency.objective:g}%",
-            threshold=slo.latency.threshold,
-            window=slo.window.value,
-        ),
-    )
+def _report_objectives(snapshot: Snapshot, previous: Mapping[str, Any]) -> tuple[SloStatus, ...]:
+    gateway = snapshot.gateway
+    return report_objectives(gateway, snapshot.reading, previous) if gateway is not None else ()

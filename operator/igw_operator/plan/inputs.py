@@ -14,6 +14,7 @@ class Capabilities:
 
     service_monitors: bool = False
     prometheus_rules: bool = False
+    prometheuses: bool = False
     scaled_objects: bool = False
     http_routes: bool = False
     otel_collectors: bool = False
@@ -35,7 +36,7 @@ class Defaults:
     grafana_url: str = ""
     """Base of the dashboard links in alerts; empty: they have none."""
     prometheus_url: str = ""
-    """Base URL of the Prometheus that KEDA asks; empty: none is known."""
+    """Base URL of the Prometheus that the operator and KEDA ask; empty: none is known."""
     monitoring_namespaces: tuple[str, ...] = ()
     """Namespaces that may scrape; empty: every namespace may reach the metrics port."""
     proxy_namespaces: tuple[str, ...] = ()

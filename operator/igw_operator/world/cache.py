@@ -24,6 +24,7 @@ from igw_operator.api.objects import Manifest, ObjectKey
 from igw_operator.kinds import Resource
 from igw_operator.world.fleet import Fleet
 from igw_operator.world.foreign import ForeignFields, Shares, Tell, read_foreign_fields
+from igw_operator.world.roster import Roster
 
 _TOMBSTONES: Final = 10_000
 
@@ -73,6 +74,7 @@ class Cache:
         self._gateway_by_label: dict[ObjectKey, ObjectKey] = {}
         self.fleet = Fleet()
         self._foreign = ForeignFields(tell_foreign)
+        self.roster = Roster()
         self._parents: dict[ObjectKey, frozenset[ObjectKey]] = {}
         self._tombstones: dict[CacheKey, int] = {}
         # Objects of a kind resemble each other: packed against the first one that was seen, a
@@ -105,6 +107,8 @@ class Cache:
         self._entries[resource.kind][key] = entry
         for gateway in entry.gateways:
             self._by_gateway[gateway].add(key)
+        if resource is kinds.POD:
+            self.roster.put(entry.gateways, manifest)
         if resource is kinds.GATEWAY:
             gateway = ObjectKey(key.namespace, key.name)
             self._gateway_by_label[label_key(gateway)] = gateway
@@ -221,6 +225,8 @@ class Cache:
     def _unlink(self, key: CacheKey, entry: _Entry) -> None:
         self._foreign.give_back(key.kind, entry.foreign)
         for gateway in entry.gateways:
+            if key.kind == kinds.POD.kind:
+                self.roster.remove(gateway, key.name)
             siblings = self._by_gateway[gateway]
             siblings.discard(key)
             if not siblings:

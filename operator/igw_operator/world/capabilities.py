@@ -22,6 +22,7 @@ from igw_operator.world.client import ApiClient
 _BY_FIELD: Final[Mapping[str, Resource]] = {
     "service_monitors": kinds.SERVICE_MONITOR,
     "prometheus_rules": kinds.PROMETHEUS_RULE,
+    "prometheuses": kinds.PROMETHEUS,
     "http_routes": kinds.HTTP_ROUTE,
     "scaled_objects": kinds.SCALED_OBJECT,
     "otel_collectors": kinds.OTEL_COLLECTOR,

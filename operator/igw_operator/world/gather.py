@@ -21,7 +21,7 @@ from igw_operator.api.objects import (
     parse_runtime,
 )
 from igw_operator.errors import AmbiguousDefaultError, FieldError, SpecError
-from igw_operator.judge.snapshot import ApplyFailure, Snapshot
+from igw_operator.judge.snapshot import ApplyFailure, Reading, Snapshot
 from igw_operator.plan.assignment import Assignment, Hold, assign
 from igw_operator.plan.diff import is_foreign
 from igw_operator.plan.inputs import Capabilities
@@ -165,6 +165,7 @@ def gather(
     events: Sequence[Manifest],
     parents: Mapping[ObjectKey, Manifest],
     hold: Hold | None = None,
+    reading: Reading | None = None,
 ) -> Snapshot:
     """Everything that the judgement may look at."""
     name = observation.manifest["metadata"]["name"]
@@ -187,6 +188,7 @@ def gather(
         assignment=observation.assignment,
         revision=recorded.revision if recorded is not None else None,
         hold=hold,
+        reading=reading,
     )
 
 

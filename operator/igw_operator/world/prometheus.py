@@ -1,0 +1,172 @@
+"""Prometheus' HTTP API: questions with an end, and answers that may be anything.
+
+Every request has its own short timeout and every answer its largest size; a redirect is not
+followed, so that an object in the cluster cannot lead the operator anywhere else. Whatever goes
+wrong is a `PrometheusError`, which proves nothing. Nothing is retried: ``world.monitoring``
+asks again with its next round.
+https://prometheus.io/docs/prometheus/latest/querying/api/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, Self
+
+import aiohttp
+
+from igw_operator.errors import PrometheusError
+
+_CONNECT_SECONDS: Final = 3.0
+_MOST_BYTES: Final = 64 * 1024 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
+_OK: Final = 200
+_REDIRECTS: Final = range(300, 400)
+_WORDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One series of an instant query."""
+
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """The answer to an instant query."""
+
+    samples: Sequence[Sample]
+    at: datetime | None
+    """The time of evaluation, by Prometheus' own clock; None of an empty answer."""
+
+
+class PrometheusClient:
+    """Asks any number of servers; an asynchronous context manager."""
+
+    def __init__(
+        self, *, user_agent: str, timeout_seconds: float = 10.0, most_bytes: int = _MOST_BYTES
+    ) -> None:
+        self._user_agent = user_agent
+        self._timeout_seconds = timeout_seconds
+        self._most_bytes = most_bytes
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(headers={"User-Agent": self._user_agent})
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def query(self, server: str, promql: str) -> Vector:
+        """The series of an instant query at this moment.
+
+        Raises:
+            PrometheusError: there was no such answer.
+        """
+        # Thanos would answer with what it can reach; Prometheus ignores the parameter.
+        parameters = [("query", promql), ("partial_response", "false")]
+        data = await self._get(server, "/api/v1/query", parameters)
+        try:
+            return _parse_vector(data)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            message = f"{server} answered a query with something else than a vector"
+            raise PrometheusError(message) from error
+
+    async def rule_groups(self, server: str, names: Sequence[str]) -> list[Mapping[str, Any]]:
+        """The rule groups of these names, as far as the server has them.
+
+        Raises:
+            PrometheusError: there was no such answer.
+        """
+        parameters = [("rule_group[]", name) for name in names]
+        data = await self._get(server, "/api/v1/rules", parameters)
+        return _parse_list(server, data, "groups")
+
+    async def targets(self, server: str, scrape_pool: str) -> list[Mapping[str, Any]]:
+        """The active targets of one scrape pool.
+
+        Raises:
+            PrometheusError: there was no such answer.
+        """
+        parameters = [("state", "active"), ("scrapePool", scrape_pool)]
+        data = await self._get(server, "/api/v1/targets", parameters)
+        return _parse_list(server, data, "activeTargets")
+
+    async def _get(self, server: str, path: str, parameters: list[tuple[str, str]]) -> Any:
+        if self._session is None:
+            message = "the client is used before it was entered"
+            raise RuntimeError(message)
+        timeout = aiohttp.ClientTimeout(total=self._timeout_seconds, sock_connect=_CONNECT_SECONDS)
+        try:
+            async with self._session.get(
+                server + path, params=parameters, timeout=timeout, allow_redirects=False
+            ) as response:
+                text = await self._read(response)
+        except TimeoutError as error:
+            message = f"no answer within {self._timeout_seconds:g} s"
+            raise PrometheusError(message) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            message = f"{type(error).__name__}: {error}"
+            raise PrometheusError(message) from error
+        return _parse_answer(response, text)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        parts, size = [], 0
+        async for part in response.content.iter_chunked(_CHUNK_BYTES):
+            parts.append(part)
+            size += len(part)
+            if size > self._most_bytes:
+                message = f"its answer is longer than {self._most_bytes} bytes"
+                raise PrometheusError(message)
+        return b"".join(parts)
+
+
+def _parse_answer(response: aiohttp.ClientResponse, text: bytes) -> Any:
+    if response.status in _REDIRECTS:
+        where = response.headers.get("Location", "nowhere")[:_WORDS]
+        message = f"it answers with a redirect to {where}, which is not followed"
+        raise PrometheusError(message)
+    try:
+        answer = json.loads(text)
+    except (ValueError, RecursionError):
+        answer = None
+    if isinstance(answer, dict) and answer.get("status") == "success" and response.status == _OK:
+        return answer.get("data")
+    words = answer.get("error") if isinstance(answer, dict) else None
+    if not isinstance(words, str):
+        words = "with what is no answer of a Prometheus"
+    message = f"it answers {response.status} {words[:_WORDS]}"
+    raise PrometheusError(message)
+
+
+def _parse_vector(data: Any) -> Vector:
+    if data["resultType"] != "vector":
+        message = "no vector"
+        raise ValueError(message)
+    samples, at = [], None
+    for item in data["result"]:
+        time, value = item["value"]
+        labels = {str(name): str(text) for name, text in item["metric"].items()}
+        samples.append(Sample(labels=labels, value=float(value)))
+        at = float(time)
+    return Vector(samples=samples, at=None if at is None else datetime.fromtimestamp(at, UTC))
+
+
+def _parse_list(server: str, data: Any, key: str) -> list[Mapping[str, Any]]:
+    items = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        message = f"{server} answered without {key}"
+        raise PrometheusError(message)
+    return items

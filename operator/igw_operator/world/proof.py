@@ -1,0 +1,193 @@
+"""From the answers of one Prometheus about the whole fleet to what they say of one gateway.
+
+Pure: ``world.monitoring`` asks the questions that stand here, each once for all gateways, and
+puts the answers into an index; `build_reading` looks a gateway up in it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from igw_operator import conventions
+from igw_operator.api.objects import Gateway, Manifest, ObjectKey
+from igw_operator.judge.selection import Selectable
+from igw_operator.judge.snapshot import SloReading
+from igw_operator.plan.slo.names import BUDGET_REMAINING, COVERAGE, OBJECTIVE, ratio_name
+from igw_operator.plan.slo.objective import build_objectives
+from igw_operator.world.prometheus import Vector
+
+_BURN: Final = ratio_name("1h")
+# A pod that was scraped once within the last minute is scraped: one lost packet is no news.
+UP_QUERY: Final = 'max by (namespace, gateway, pod) (max_over_time(up{gateway!="",pod!=""}[1m]))'
+_RECORDS: Final = (BUDGET_REMAINING, COVERAGE, OBJECTIVE, _BURN)
+RECORDS_QUERY: Final = f'{{__name__=~"{"|".join(_RECORDS)}"}}'
+# Ten minutes: an operator that is being replaced is not scraped for a while.
+OPERATOR_QUERY: Final = (
+    f"group by (namespace, gateway) (last_over_time({conventions.METRIC_DESIRED_REPLICAS}[10m]))"
+)
+QUERIES: Final = (UP_QUERY, RECORDS_QUERY, OPERATOR_QUERY)
+_TOLERANCE: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class WantedObjective:
+    """One objective, as its records have to be."""
+
+    name: str
+    labels: frozenset[tuple[str, str]]
+    target: float
+
+    @property
+    def allowed(self) -> float:
+        """Share of events that may be bad."""
+        return float(1 - Decimal(repr(self.target)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What Prometheus has to know of one gateway, as its spec is now."""
+
+    key: ObjectKey
+    objectives: tuple[WantedObjective, ...]
+    monitor: Selectable
+    rules: Selectable
+    groups: tuple[str, ...]
+    """Names of its rule groups."""
+    window: str
+    window_days: int
+    needs_operator: bool
+    """Whether there are alerts that ask the operator's own metrics."""
+
+    @property
+    def scrape_pool(self) -> str:
+        """What the Prometheus Operator makes of the ServiceMonitor's only endpoint."""
+        return f"serviceMonitor/{self.monitor.namespace}/{self.monitor.name}/0"
+
+
+def build_wanted(gateway: Gateway, children: Iterable[Manifest]) -> Wanted | None:
+    """What is wanted of a gateway with these children; None: it is not to be monitored."""
+    by_kind = {child["kind"]: child for child in children}
+    monitor, rules = by_kind.get("ServiceMonitor"), by_kind.get("PrometheusRule")
+    if monitor is None or rules is None:
+        return None
+    return Wanted(
+        key=gateway.key,
+        objectives=tuple(
+            WantedObjective(it.name, frozenset(it.labels.items()), float(it.target))
+            for it in build_objectives(gateway)
+        ),
+        monitor=_as_selectable(monitor),
+        rules=_as_selectable(rules),
+        groups=tuple(group["name"] for group in rules["spec"]["groups"]),
+        window=gateway.spec.slo.window.value,
+        window_days=gateway.spec.slo.window.days,
+        needs_operator=gateway.spec.slo.alerting.enabled,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One recorded sample; the labels do without its name."""
+
+    name: str
+    labels: frozenset[tuple[str, str]]
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one server says of all gateways, by namespace and name."""
+
+    at: datetime | None = None
+    pods: Mapping[ObjectKey, Mapping[str, bool]] = field(default_factory=dict)
+    """Whether each pod is scraped with success."""
+    records: Mapping[ObjectKey, Sequence[Record]] = field(default_factory=dict)
+    operator: frozenset[ObjectKey] = frozenset()
+
+
+def index(up: Vector, records: Vector, operator: Vector) -> Answer:
+    """The answers to the three queries, by gateway; series without one are left out."""
+    pods: dict[ObjectKey, dict[str, bool]] = defaultdict(dict)
+    for sample in up.samples:
+        pods[_key_of(sample.labels)][sample.labels.get("pod", "")] = sample.value > 0
+    recorded: dict[ObjectKey, list[Record]] = defaultdict(list)
+    shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
+    for sample in records.samples:
+        name = sample.labels.get("__name__", "")
+        labels = frozenset(it for it in sample.labels.items() if it[0] != "__name__")
+        record = Record(name, shared.setdefault(labels, labels), sample.value)
+        recorded[_key_of(sample.labels)].append(record)
+    return Answer(
+        at=up.at or records.at or operator.at,
+        pods=pods,
+        records=recorded,
+        operator=frozenset(_key_of(sample.labels) for sample in operator.samples),
+    )
+
+
+def read_slos(wanted: Wanted, answer: Answer) -> tuple[SloReading, ...]:
+    """The objectives as they are recorded.
+
+    Numbers count only beside the objective of the present spec: until Prometheus has loaded an
+    edit, they are of another one.
+    """
+    records = answer.records.get(wanted.key, ())
+    return tuple(_read_slo(objective, records) for objective in wanted.objectives)
+
+
+def _read_slo(objective: WantedObjective, records: Sequence[Record]) -> SloReading:
+    mine: dict[str, float] = {}
+    for record in records:
+        if objective.labels <= record.labels:
+            # Several, where one address leads to several servers: the least one counts.
+            mine[record.name] = min(record.value, mine.get(record.name, record.value))
+    target = mine.get(OBJECTIVE)
+    if target is None or abs(target - objective.target) > _TOLERANCE:
+        return SloReading(name=objective.name)
+    bad = mine.get(_BURN)
+    return SloReading(
+        name=objective.name,
+        is_recorded=True,
+        budget_remaining=mine.get(BUDGET_REMAINING),
+        burn_rate=None if bad is None else bad / objective.allowed,
+        coverage=mine.get(COVERAGE),
+    )
+
+
+def find_rule_errors(groups: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Prometheus' words about the first failing rule of each group, by the group's name."""
+    errors: dict[str, str] = {}
+    for group in groups:
+        name = str(group.get("name"))
+        for rule in group.get("rules") or ():
+            if rule.get("health") == "err" and name not in errors:
+                errors[name] = f"{rule.get('name')} of group {name}: {rule.get('lastError')}"
+    return errors
+
+
+def find_target_errors(targets: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Prometheus' words about each target that is down, by pod."""
+    return {
+        str((target.get("labels") or {}).get("pod")): str(target.get("lastError") or "")
+        for target in targets
+        if target.get("health") != "up"
+    }
+
+
+def _key_of(labels: Mapping[str, str]) -> ObjectKey:
+    return ObjectKey(labels.get("namespace", ""), labels.get("gateway", ""))
+
+
+def _as_selectable(manifest: Manifest) -> Selectable:
+    metadata = manifest["metadata"]
+    return Selectable(
+        kind=manifest["kind"],
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        labels=dict(metadata.get("labels") or {}),
+    )
