@@ -29,6 +29,7 @@ def operator(monkeypatch: pytest.MonkeyPatch) -> Operator:
         settings=Settings(),
         connection=anything,
         api=anything,
+        prometheus=anything,
         metrics=Metrics(),
         health=Health(0),
         surroundings=Surroundings(environment={}, now=clock.now, clock=clock, random=lambda: 0.0),

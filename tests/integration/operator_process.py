@@ -127,8 +127,8 @@ def install(cluster: Cluster, *, prometheus_crds: Path | None) -> None:
 
 
 def install_prometheus_crds(cluster: Cluster, folder: Path) -> None:
-    """The two kinds that the operator writes."""
-    for name in ("servicemonitors", "prometheusrules"):
+    """The two kinds that the operator writes, and the one that it reads."""
+    for name in ("servicemonitors", "prometheusrules", "prometheuses"):
         text = (folder / f"monitoring.coreos.com_{name}.yaml").read_text()
         cluster.apply(yaml.safe_load(text))
 

@@ -82,22 +82,24 @@ def _check_namespace(
         return
     if labels is None:
         return
-    for want in find_unmet(selector, labels):
-        yield f"its spec.{field} wants {want} of namespace {wanted.namespace}"
+    for want in find_unmet(selector, labels, f" on namespace {wanted.namespace}"):
+        yield f"its spec.{field} wants {want}"
 
 
-def find_unmet(selector: Mapping[str, Any], labels: Mapping[str, str]) -> list[str]:
+def find_unmet(
+    selector: Mapping[str, Any], labels: Mapping[str, str], where: str = ""
+) -> list[str]:
     """The requirements of a label selector that labels do not meet, as people read them."""
     equal = (selector.get("matchLabels") or {}).items()
     unmet = [
-        f"label {key}={value}{_tell(labels, key)}"
+        f"label {key}={value}{where}{_tell(labels, key)}"
         for key, value in sorted(equal)
         if labels.get(key) != value
     ]
     for rule in selector.get("matchExpressions") or ():
         key, operator, values = rule["key"], rule["operator"], rule.get("values") or ()
         if not _holds(operator, labels.get(key), values):
-            unmet.append(f"label {_render(key, operator, values)}{_tell(labels, key)}")
+            unmet.append(f"label {_render(key, operator, values)}{where}{_tell(labels, key)}")
     return unmet
 
 

@@ -31,8 +31,6 @@ from igw_operator.world.proof import (
     Answer,
     Wanted,
     build_wanted,
-    find_rule_errors,
-    find_target_errors,
     index,
     read_slos,
 )
@@ -235,14 +233,10 @@ class Monitoring:
         targets: dict[str, str] = {}
         errors: dict[str, str] = {}
         if reading.down or reading.silent:
-            pool = await self._client.targets(server.url, wanted.scrape_pool)
-            targets = find_target_errors(pool)
+            targets = await self._client.target_errors(server.url, wanted.scrape_pool)
         if not reading.are_rules_loaded:
-            groups = await self._client.rule_groups(server.url, wanted.groups)
-            errors = find_rule_errors(groups)
-        # Of a server that ignores the filter, only what is the gateway's own.
-        ours = (errors[name] for name in wanted.groups if name in errors)
-        return _Words(self._clock(), targets, next(ours, ""))
+            errors = await self._client.rule_errors(server.url, wanted.groups)
+        return _Words(self._clock(), targets, next(iter(errors.values()), ""))
 
     def _tell(self, watched: _Watched) -> _Told | None:
         reading = self._read(watched)

@@ -26,6 +26,8 @@ _CHUNK_BYTES: Final = 64 * 1024
 _OK: Final = 200
 _REDIRECTS: Final = range(300, 400)
 _WORDS: Final = 300
+# What reading JSON of any shape can end in.
+_SHAPE_ERRORS: Final = (AttributeError, LookupError, TypeError, ValueError, OverflowError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +82,37 @@ class PrometheusClient:
         data = await self._get(server, "/api/v1/query", parameters)
         try:
             return _parse_vector(data)
-        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        except _SHAPE_ERRORS as error:
             message = f"{server} answered a query with something else than a vector"
             raise PrometheusError(message) from error
 
-    async def rule_groups(self, server: str, names: Sequence[str]) -> list[Mapping[str, Any]]:
-        """The rule groups of these names, as far as the server has them.
+    async def rule_errors(self, server: str, groups: Sequence[str]) -> dict[str, str]:
+        """Prometheus' words about the first failing rule of each of these groups, by group.
 
         Raises:
             PrometheusError: there was no such answer.
         """
-        parameters = [("rule_group[]", name) for name in names]
+        parameters = [("rule_group[]", name) for name in groups]
         data = await self._get(server, "/api/v1/rules", parameters)
-        return _parse_list(server, data, "groups")
+        try:
+            return _parse_rule_errors(data, groups)
+        except _SHAPE_ERRORS as error:
+            message = f"{server} answered with something else than rule groups"
+            raise PrometheusError(message) from error
 
-    async def targets(self, server: str, scrape_pool: str) -> list[Mapping[str, Any]]:
-        """The active targets of one scrape pool.
+    async def target_errors(self, server: str, scrape_pool: str) -> dict[str, str]:
+        """Prometheus' words about each target of a scrape pool that is not up, by pod.
 
         Raises:
             PrometheusError: there was no such answer.
         """
         parameters = [("state", "active"), ("scrapePool", scrape_pool)]
         data = await self._get(server, "/api/v1/targets", parameters)
-        return _parse_list(server, data, "activeTargets")
+        try:
+            return _parse_target_errors(data)
+        except _SHAPE_ERRORS as error:
+            message = f"{server} answered with something else than targets"
+            raise PrometheusError(message) from error
 
     async def _get(self, server: str, path: str, parameters: list[tuple[str, str]]) -> Any:
         if self._session is None:
@@ -164,9 +174,22 @@ def _parse_vector(data: Any) -> Vector:
     return Vector(samples=samples, at=None if at is None else datetime.fromtimestamp(at, UTC))
 
 
-def _parse_list(server: str, data: Any, key: str) -> list[Mapping[str, Any]]:
-    items = data.get(key) if isinstance(data, dict) else None
-    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        message = f"{server} answered without {key}"
-        raise PrometheusError(message)
-    return items
+def _parse_rule_errors(data: Any, groups: Sequence[str]) -> dict[str, str]:
+    errors: dict[str, str] = {}
+    for group in data["groups"]:
+        name = group["name"]
+        if name not in groups or name in errors:
+            continue  # a server that is too old for the filter answers with all groups
+        for rule in group["rules"]:
+            if rule["health"] == "err":
+                errors[name] = f"{rule['name']} of group {name}: {rule.get('lastError', '')}"
+                break
+    return errors
+
+
+def _parse_target_errors(data: Any) -> dict[str, str]:
+    return {
+        str(target["labels"].get("pod", "")): str(target.get("lastError", ""))
+        for target in data["activeTargets"]
+        if target["health"] != "up"
+    }

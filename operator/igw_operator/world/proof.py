@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey
@@ -157,26 +157,6 @@ def _read_slo(objective: WantedObjective, records: Sequence[Record]) -> SloReadi
         burn_rate=None if bad is None else bad / objective.allowed,
         coverage=mine.get(COVERAGE),
     )
-
-
-def find_rule_errors(groups: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Prometheus' words about the first failing rule of each group, by the group's name."""
-    errors: dict[str, str] = {}
-    for group in groups:
-        name = str(group.get("name"))
-        for rule in group.get("rules") or ():
-            if rule.get("health") == "err" and name not in errors:
-                errors[name] = f"{rule.get('name')} of group {name}: {rule.get('lastError')}"
-    return errors
-
-
-def find_target_errors(targets: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Prometheus' words about each target that is down, by pod."""
-    return {
-        str((target.get("labels") or {}).get("pod")): str(target.get("lastError") or "")
-        for target in targets
-        if target.get("health") != "up"
-    }
 
 
 def _key_of(labels: Mapping[str, str]) -> ObjectKey:

@@ -22,6 +22,7 @@ from igw_operator.plan.inputs import Capabilities, Defaults, PlanInput
 from igw_operator.world.cache import Cache
 from igw_operator.world.capabilities import CapabilityWatch
 from igw_operator.world.freshness import Freshness
+from igw_operator.world.monitoring import Monitoring
 from igw_operator.world.warning_events import WarningEvents
 from operator_fakes import FakeApi, FakeClock
 from rollout_fleet import Fleet
@@ -56,11 +57,23 @@ class Harness:
         path = kinds.RUNTIME.path(name="default")
         self.cache.put(kinds.RUNTIME, self.api.put(path, runtime))
         self.capabilities = CapabilityWatch(api=api, interval_seconds=60, on_change=lambda _: None)
+        nobody: Any = None  # no server is known, so no client is asked
+        self.monitoring = Monitoring(
+            cache=self.cache,
+            client=nobody,
+            address="",
+            interval_seconds=30,
+            operator_monitor=ObjectKey("igw-system", "igw-operator"),
+            enqueue=lambda _: None,
+            clock=clock,
+            now=clock.now,
+        )
         self.reconcile = Reconciler(
             cache=self.cache,
             capabilities=self.capabilities,
             freshness=Freshness(api=api, learn=self._learn, clock=clock),
             warnings=WarningEvents(api=api, clock=clock),
+            monitoring=self.monitoring,
             applier=Applier(
                 api=api, remember=self.cache.put, attempts=attempts, metrics=self.metrics
             ),
@@ -192,6 +205,18 @@ async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
     assert outcome.result is Result.DONE
     assert harness.writes() == []
     assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) is None
+
+
+async def test_an_invalid_edit_leaves_the_metric_of_what_goes_on_serving(harness: Harness) -> None:
+    """Else one alert would say that the operator is blind, and another would be disarmed."""
+    await harness.reconcile(PHOTOS)
+    for spec in ({"model": {"name": 3}}, {"runtimeRef": {"name": "nowhere"}}):
+        harness.edit(**spec)
+        await harness.reconcile(PHOTOS)
+        assert harness.condition("Stalled")["status"] == "True"
+        labels = {"namespace": "demo", "gateway": "photos"}
+        sample = harness.metrics.registry.get_sample_value
+        assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) == 3
 
 
 async def test_a_child_that_fails_does_not_stop_its_siblings(harness: Harness) -> None:

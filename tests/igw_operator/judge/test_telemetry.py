@@ -1,8 +1,8 @@
-"""ScalingReady, MonitoringReady, TelemetryReady, SLOMet and RolloutHeld."""
+"""TelemetryReady and RolloutHeld, and which of all conditions the REASON column shows."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
 from typing import Any
@@ -40,70 +40,6 @@ def judged(snapshot: Snapshot, kind: str) -> tuple[str, str, str]:
 def without_metrics() -> dict[str, Any]:
     """A spec that wants no monitoring."""
     return {"metrics": {"enabled": False}}
-
-
-MONITORING: dict[str, tuple[Snapshot, str, Reason, str]] = {
-    "the objects exist, which proves nothing (prometheus-operator#5917)": (
-        a_snapshot(),
-        "Unknown",
-        Reason.NOT_VERIFIED,
-        "whether a Prometheus selects them has not been verified",
-    ),
-    "the owner wants no monitoring": (
-        a_snapshot(observability=without_metrics()),
-        "False",
-        Reason.MONITORING_DISABLED,
-        "nobody is paged",
-    ),
-    "the owner wants none, and what there is cannot be removed": (
-        replace(
-            a_snapshot(observability=without_metrics()),
-            failures=[a_failure("PrometheusRule", 403, "you may not", name="photos-slo")],
-        ),
-        "False",
-        Reason.APPLY_FORBIDDEN,
-        "PrometheusRule photos-slo was refused: you may not",
-    ),
-    "the cluster has no Prometheus Operator": (
-        a_snapshot(capabilities=Capabilities(custom_metrics=True)),
-        "False",
-        Reason.PROMETHEUS_OPERATOR_MISSING,
-        "kubectl get crd servicemonitors.monitoring.coreos.com prometheusrules.monitoring.cor",
-    ),
-    "the cluster has half a Prometheus Operator": (
-        a_snapshot(capabilities=Capabilities(service_monitors=True)),
-        "False",
-        Reason.PROMETHEUS_OPERATOR_MISSING,
-        "does not serve prometheusrules.monitoring.coreos.com",
-    ),
-    "a rule could not be written": (
-        replace(
-            a_snapshot(), failures=[a_failure("PrometheusRule", 422, "bad", name="photos-slo")]
-        ),
-        "False",
-        Reason.APPLY_REJECTED,
-        "PrometheusRule photos-slo was refused: bad",
-    ),
-    "the monitor is not there yet": (
-        with_child(a_snapshot(), ("ServiceMonitor", "photos"), None),
-        "Unknown",
-        Reason.APPLYING,
-        "ServiceMonitor photos is not yet as it is asked for",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("snapshot", "status", "reason", "says"), MONITORING.values(), ids=MONITORING
-)
-@pytest.mark.pain(13)
-def test_monitoring_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
-    """Never True without proof, and never a reason to be unready."""
-    found = judged(snapshot, "MonitoringReady")
-
-    assert found[:2] == (status, reason)
-    assert says in found[2]
-    assert ready_of(judge(snapshot, None, NOW))["status"] == "True"
 
 
 def collector_in_trouble() -> Snapshot:
@@ -287,17 +223,6 @@ def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: 
     assert ready_of(judge(snapshot, None, NOW))["status"] == "True"
 
 
-@pytest.mark.parametrize(
-    ("spec", "reason"),
-    [({}, Reason.NO_DATA), ({"observability": without_metrics()}, Reason.MONITORING_DISABLED)],
-    ids=["no reading yet", "no metrics at all"],
-)
-@pytest.mark.pain(11)
-def test_objectives_without_readings_are_unknown(spec: Mapping[str, Any], reason: Reason) -> None:
-    """No data is neither success nor failure."""
-    assert judged(a_snapshot(spec=spec), "SLOMet")[:2] == ("Unknown", reason)
-
-
 def test_no_rollout_is_held() -> None:
     """The seam is there; nothing holds a change yet."""
     assert judged(a_snapshot(), "RolloutHeld")[:2] == ("False", Reason.NOT_HELD)
@@ -334,10 +259,8 @@ def test_the_reason_column_shows_the_worst(snapshot: Snapshot, reason: str) -> N
 
 def test_every_message_about_trouble_ends_with_a_command() -> None:
     """Whoever reads it at night is told what to type."""
-    worlds: Sequence[dict[str, tuple[Snapshot, str, Reason, str]]] = (MONITORING, TELEMETRY)
-    chosen = {Reason.MONITORING_DISABLED, Reason.TELEMETRY_DISABLED}
-    for world in worlds:
-        for snapshot, *_ in world.values():
-            for entry in judge(snapshot, None, NOW)["conditions"]:
-                if entry["status"] == "False" and entry["reason"] not in chosen | {"NotHeld"}:
-                    assert "kubectl " in entry["message"], entry
+    chosen = {Reason.TELEMETRY_DISABLED, Reason.NOT_HELD}
+    for snapshot, *_ in TELEMETRY.values():
+        for entry in judge(snapshot, None, NOW)["conditions"]:
+            if entry["status"] == "False" and entry["reason"] not in chosen:
+                assert "kubectl " in entry["message"], entry
