@@ -103,6 +103,15 @@ class Cluster:
             raise RefusedError(answer.status_code, _read_message(answer))
         return dict(answer.json())
 
+    def row(self, kind: str, namespace: str, name: str) -> dict[str, Any]:
+        """One object as `kubectl get -o wide` shows it: its cells by their columns' names."""
+        table = self._http.get(
+            _BY_KIND[kind].path(namespace, name),
+            headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+        ).json()
+        names = [column["name"] for column in table["columnDefinitions"]]
+        return dict(zip(names, table["rows"][0]["cells"], strict=True))
+
     def apply(self, manifest: Manifest, manager: str = "tester", *, force: bool = True) -> Manifest:
         """Server-side apply."""
         return self.request(

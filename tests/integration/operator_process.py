@@ -79,6 +79,11 @@ class OperatorProcess:
         }
 
     @property
+    def metrics_port(self) -> int:
+        """Where its own metrics are."""
+        return self._metrics
+
+    @property
     def pid(self) -> int:
         """Its process id."""
         assert self._process is not None
