@@ -109,6 +109,32 @@ def test_the_rules_are_loaded_and_record(ready_gateway: Shared) -> None:
     )
 
 
+def test_the_operator_has_the_proof_that_it_is_monitored(ready_gateway: Shared) -> None:
+    """Through the Prometheus Operator's own configuration, service discovery and the network."""
+    gateway, client = ready_gateway
+
+    def told() -> dict[str, tuple[str, str]]:
+        client.post(f"{gateway.url}/predict", PICTURES / "coffee.jpg")
+        found = gateway.kubectl.get("igw", "photos", gateway.namespace) or {}
+        return {it["type"]: (it["status"], it["reason"]) for it in found["status"]["conditions"]}
+
+    for kind, verdict in {
+        "MonitoringReady": ("True", "Monitored"),
+        "SLOMet": ("True", "WithinBudget"),
+    }.items():
+        wait_for(
+            f"{kind} to be {verdict}",
+            lambda kind=kind, verdict=verdict: told()[kind] == verdict,  # type: ignore[misc]
+            timeout_seconds=330,
+            every_seconds=5,
+        )
+    status = (gateway.kubectl.get("igw", "photos", gateway.namespace) or {})["status"]
+    assert {slo["name"] for slo in status["slo"] if "asOf" in slo} == {"availability", "latency"}
+    header, row = gateway.kubectl("get", "igw", "-n", gateway.namespace).splitlines()
+    assert header.split()[5] == "BUDGET"
+    assert row.split()[5] == status["budget"] == "100.0%"
+
+
 def test_the_columns_tell_the_truth(ready_gateway: Shared) -> None:
     """READY REASON MODEL REPLICAS BUDGET AGE."""
     gateway, _ = ready_gateway

@@ -69,6 +69,7 @@ def show(provider: providers.Provider) -> None:
     apply_gateway(kubectl, client)
     answer = classify(client)
     find_everywhere(kubectl, answer)
+    prove_monitoring(kubectl, client)
     edit_slo(kubectl)
     refuse_bad_edit(kubectl)
     delete_gateway(kubectl)
@@ -163,6 +164,26 @@ def find_everywhere(kubectl: Kubectl, answer: Answer) -> None:
             every_seconds=2,
         )
         say(f"{query}  →  {sample['value'][1]}", indent=1)
+
+
+def prove_monitoring(kubectl: Kubectl, client: Client) -> None:
+    """The operator's part: Prometheus says what it scrapes and evaluates, and what is left."""
+    with step("Proof: Prometheus scrapes it, evaluates its rules and has measured its budget"):
+        url = f"http://{GATEWAY}.{NAMESPACE}.svc/predict"
+
+        def proven() -> bool:
+            # Between two scrapes: what was served before the first one is in no rate.
+            client.post(url, PHOTOGRAPH)
+            found = kubectl.condition("igw", GATEWAY, NAMESPACE, "SLOMet") or {}
+            return found.get("status") == "True"
+
+        wait_for("SLOMet to be True", proven, timeout_seconds=400, every_seconds=5)
+        found = kubectl.condition("igw", GATEWAY, NAMESPACE, "MonitoringReady") or {}
+        if found.get("status") != "True":
+            message = f"MonitoringReady is {found}"
+            raise CommandError(message)
+        say(f"MonitoringReady: {found['message']}", indent=1)
+        say(kubectl("get", "igw", "-n", NAMESPACE).rstrip(), indent=1)
 
 
 def log_line(kubectl: Kubectl, request_id: str) -> dict[str, str] | None:

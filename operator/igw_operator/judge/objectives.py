@@ -142,7 +142,8 @@ def _find_before(slo: SloStatus, previous: Mapping[str, Any]) -> Mapping[str, An
 
 def _report(slo: SloStatus, reading: Reading | None, before: Mapping[str, Any]) -> SloStatus:
     if reading is None or reading.error:
-        # Of the SLI only its objective may have changed.
+        if before.get("objective") != slo.objective:
+            return slo  # of another objective another share is left, which nobody has told yet
         known = (before.get(key) for key in ("budgetRemaining", "burnRate", "windowCoverage"))
         return _fill(slo, *known, as_of=before.get("asOf"))
     measured = next((it for it in reading.slos if it.name == slo.name), SloReading(name=slo.name))

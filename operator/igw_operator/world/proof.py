@@ -15,16 +15,19 @@ from typing import Final
 
 from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey
+from igw_operator.api.windows import Window
 from igw_operator.judge.selection import Selectable
 from igw_operator.judge.snapshot import SloReading
-from igw_operator.plan.slo.names import BUDGET_REMAINING, COVERAGE, OBJECTIVE, ratio_name
+from igw_operator.plan.slo.names import COVERAGE, OBJECTIVE, ratio_name
 from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.world.prometheus import Vector
 
 _BURN: Final = ratio_name("1h")
 # A pod that was scraped once within the last minute is scraped: one lost packet is no news.
 UP_QUERY: Final = 'max by (namespace, gateway, pod) (max_over_time(up{gateway!="",pod!=""}[1m]))'
-_RECORDS: Final = (BUDGET_REMAINING, COVERAGE, OBJECTIVE, _BURN)
+# Not the budget's own record: ratios are those of any objective, so an edit of it is followed at
+# once, whichever group of rules Prometheus evaluates first.
+_RECORDS: Final = (OBJECTIVE, COVERAGE, _BURN, *(ratio_name(window) for window in Window))
 RECORDS_QUERY: Final = f'{{__name__=~"{"|".join(_RECORDS)}"}}'
 # Ten minutes: an operator that is being replaced is not scraped for a while.
 OPERATOR_QUERY: Final = (
@@ -131,30 +134,23 @@ def index(up: Vector, records: Vector, operator: Vector) -> Answer:
 
 
 def read_slos(wanted: Wanted, answer: Answer) -> tuple[SloReading, ...]:
-    """The objectives as they are recorded.
-
-    Numbers count only beside the objective of the present spec: until Prometheus has loaded an
-    edit, they are of another one.
-    """
-    records = answer.records.get(wanted.key, ())
-    return tuple(_read_slo(objective, records) for objective in wanted.objectives)
+    """The objectives as they are recorded; with another threshold or window they are others."""
+    records, ratio = answer.records.get(wanted.key, ()), ratio_name(wanted.window)
+    return tuple(_read_slo(objective, ratio, records) for objective in wanted.objectives)
 
 
-def _read_slo(objective: WantedObjective, records: Sequence[Record]) -> SloReading:
+def _read_slo(objective: WantedObjective, ratio: str, records: Sequence[Record]) -> SloReading:
     mine: dict[str, float] = {}
     for record in records:
         if objective.labels <= record.labels:
             # Several, where one address leads to several servers: the least one counts.
             mine[record.name] = min(record.value, mine.get(record.name, record.value))
-    target = mine.get(OBJECTIVE)
-    if target is None or abs(target - objective.target) > _TOLERANCE:
-        return SloReading(name=objective.name)
-    bad = mine.get(_BURN)
+    target, spent, burnt = mine.get(OBJECTIVE), mine.get(ratio), mine.get(_BURN)
     return SloReading(
         name=objective.name,
-        is_recorded=True,
-        budget_remaining=mine.get(BUDGET_REMAINING),
-        burn_rate=None if bad is None else bad / objective.allowed,
+        is_recorded=target is not None and abs(target - objective.target) < _TOLERANCE,
+        budget_remaining=None if spent is None else 1 - spent / objective.allowed,
+        burn_rate=None if burnt is None else burnt / objective.allowed,
         coverage=mine.get(COVERAGE),
     )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import FieldError, SpecError
 from igw_operator.judge.events import transitions
-from igw_operator.judge.snapshot import Snapshot
+from igw_operator.judge.snapshot import Reading, SloReading, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.plan.inputs import Capabilities
 from kstatus import SAYS, KStatus, kstatus, true_conditions
@@ -84,6 +84,34 @@ CAPABILITIES = st.builds(
     pods_metrics=st.sampled_from([frozenset(), PODS_METRICS]),
     scaled_objects=st.booleans(),
 )
+NUMBERS = st.none() | st.floats(-3, 1)
+SLOS = st.tuples(
+    *(
+        st.builds(
+            SloReading,
+            name=st.just(name),
+            is_recorded=st.booleans(),
+            budget_remaining=NUMBERS,
+            burn_rate=NUMBERS,
+            coverage=NUMBERS,
+        )
+        for name in ("availability", "latency")
+    )
+)
+READINGS = st.none() | st.builds(
+    Reading,
+    server=st.sampled_from(["", "Prometheus monitoring/main"]),
+    error=st.sampled_from(["", "", "refused"]),
+    faults=st.sampled_from([(), (), ("it does not select",)]),
+    has_targets=st.booleans(),
+    silent=st.sampled_from([(), ("photos-1",)]),
+    down=st.sampled_from([(), (("photos-1", "refused"),)]),
+    rule_error=st.sampled_from(["", "many-to-many"]),
+    knows_operator=st.booleans(),
+    is_overdue=st.booleans(),
+    slos=SLOS,
+    as_of=st.just(NOW),
+)
 INVALID = SpecError([FieldError("spec.model", "is required")])
 
 
@@ -129,6 +157,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
     return replace(
         snapshot,
         failures=draw(FAILURES),
+        reading=draw(READINGS),
         spec_error=INVALID if broken else None,
         gateway=None if broken else snapshot.gateway,
     )
@@ -153,6 +182,24 @@ def test_a_status_is_a_fixed_point(snapshot: Snapshot) -> None:
 
     assert again == first
     assert transitions(first, again) == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(snapshots(), READINGS)
+def test_monitoring_is_true_by_proof_only_and_never_false_without_an_answer(
+    before: Snapshot, reading: Reading | None
+) -> None:
+    """Whatever was said before of the same spec."""
+    status = judge(before, None, NOW)
+    later = judge(replace(before, reading=reading), status, NOW + timedelta(minutes=1))
+
+    found = condition_of(later, "MonitoringReady")
+    is_answered = reading is not None and reading.server and not reading.error
+    if found["reason"] == "Monitored" and reading is not None:
+        assert reading.is_proof
+    if found["status"] == "False" and reading is not None and not is_answered:
+        blocked = {"PrometheusOperatorMissing", "ApplyRejected", "MonitoringDisabled"}
+        assert found["reason"] in blocked
 
 
 @settings(max_examples=150, deadline=None)

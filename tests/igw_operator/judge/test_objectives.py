@@ -192,13 +192,17 @@ def test_a_new_threshold_begins_a_new_budget_and_says_so() -> None:
     assert transitions(status, status) == []
 
 
-def test_a_new_objective_keeps_the_budget_until_prometheus_has_it() -> None:
-    """An edit loses no history, and is no event."""
+def test_a_new_objective_is_another_share_of_the_same_budget() -> None:
+    """Without an answer nobody knows it, with one it follows at once; neither is an event."""
     before = judge(measured(0.9), None, NOW)
     stricter = {"slo": {"availability": {"objective": 99.9}}}
 
-    status = judge(replace(a_snapshot(spec=stricter), reading=None), before, LATER)
+    unknown = judge(replace(a_snapshot(spec=stricter), reading=None), before, LATER)
+    known = judge(measured(0.5, spec=stricter), before, LATER)
 
-    assert status["slo"][0]["budgetRemaining"] == "90.0%"
-    assert status["slo"][0]["sli"] == "99.99%"
-    assert "BudgetRestarted" not in {it.reason for it in transitions(before, status)}
+    assert "budgetRemaining" not in unknown["slo"][0]
+    assert unknown["slo"][1] == before["slo"][1]
+    assert known["slo"][0]["budgetRemaining"] == "50.0%"
+    assert known["slo"][0]["sli"] == "99.95%"
+    for status in (unknown, known):
+        assert "BudgetRestarted" not in {it.reason for it in transitions(before, status)}
