@@ -165,7 +165,8 @@ class Monitoring:
         self._servers = find_servers(self._objects, self._address)[:_MOST_SERVERS]
         self._states = {it: self._states.get(it, _State()) for it in self._servers}
         self._has_begun = True
-        await asyncio.gather(*(self._ask(server) for server in self._servers))
+        for server in self._servers:  # one after the other: kopf would take new tasks for its own
+            await self._ask(server)
         await self._look_closer(await self._compare())
 
     async def _ask(self, server: Server) -> None:
