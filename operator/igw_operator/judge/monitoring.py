@@ -82,7 +82,7 @@ def judge_monitoring(
         )
         return carried or say(Truth.UNKNOWN, Reason.NOT_VERIFIED, text, _LOOK_AT_SELECTORS)
     return judge_reading(
-        gateway.key, gateway.spec.slo.window, reading, str(before.get("reason") or "")
+        gateway.key, gateway.spec.slo.window.text, reading, str(before.get("reason") or "")
     )
 
 

@@ -88,7 +88,7 @@ def _judge_numbers(gateway: Gateway, reading: Reading, slos: Sequence[SloStatus]
     unmeasured = [slo.name for slo in slos if slo.budget_remaining is None]
     if not unmeasured:
         left = " and ".join(f"{slo.budget_remaining} of the {slo.name} budget" for slo in slos)
-        text = f"For {gateway.spec.slo.window} there is {left} left"
+        text = f"For {gateway.spec.slo.window.text} there is {left} left"
         return say(Truth.TRUE, Reason.WITHIN_BUDGET, text)
     if reading.are_rules_loaded:
         text = f"No request has counted for {' and '.join(unmeasured)} yet"
@@ -101,7 +101,7 @@ def _judge_spent(gateway: Gateway, slo: SloStatus) -> Verdict:
     within = f" within {slo.threshold}" if slo.threshold else ""
     text = (
         f"{slo.budget_remaining} of the {slo.name} budget is left: {slo.sli} of {slo.objective}"
-        f"{within} over {slo.window}"
+        f"{within} over {gateway.spec.slo.window.text}"
     )
     if slo.burn_rate is not None:
         text = f"{text}, spent at {slo.burn_rate} times the speed that lasts"

@@ -249,7 +249,7 @@ class Monitoring:
             watched.unproven_since = self._clock()
         elif self._clock() - watched.unproven_since >= _OVERDUE_SECONDS:
             reading = replace(reading, is_overdue=True)
-        verdict = judge_reading(watched.wanted.key, watched.wanted.window, reading)
+        verdict = judge_reading(watched.wanted.key, watched.wanted.window.text, reading)
         return _Told(reading, verdict, _step(reading, watched.told))
 
     def _read(self, watched: _Watched) -> Reading | None:
@@ -291,7 +291,7 @@ class Monitoring:
             rule_error=words.rules if words else "",
             knows_operator=not wanted.needs_operator or wanted.key in answer.operator,
             enforced=server.overwrites_labels_of(self._operator_monitor),
-            retention=server.keeps_less_than(wanted.window_days),
+            retention=server.keeps_less_than(wanted.window.days),
             slos=read_slos(wanted, answer),
             as_of=answer.at,
         )

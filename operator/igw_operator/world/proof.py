@@ -61,8 +61,7 @@ class Wanted:
     rules: Selectable
     groups: tuple[str, ...]
     """Names of its rule groups."""
-    window: str
-    window_days: int
+    window: Window
     needs_operator: bool
     """Whether there are alerts that ask the operator's own metrics."""
 
@@ -87,8 +86,7 @@ def build_wanted(gateway: Gateway, children: Iterable[Manifest]) -> Wanted | Non
         monitor=_as_selectable(monitor),
         rules=_as_selectable(rules),
         groups=tuple(group["name"] for group in rules["spec"]["groups"]),
-        window=gateway.spec.slo.window.value,
-        window_days=gateway.spec.slo.window.days,
+        window=gateway.spec.slo.window,
         needs_operator=gateway.spec.slo.alerting.enabled,
     )
 

@@ -424,8 +424,12 @@ async def test_an_edited_objective_is_measured_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("edit", "changed"),
-    [({"latency": {"threshold": "500ms"}}, [1]), ({"window": "28d"}, [0, 1])],
-    ids=["threshold", "window"],
+    [
+        ({"latency": {"threshold": "500ms"}}, [1]),
+        ({"window": "28d"}, [0, 1]),
+        ({"window": "month"}, [0, 1]),
+    ],
+    ids=["threshold", "window", "calendar month"],
 )
 async def test_with_another_threshold_or_window_there_is_no_number_yet(
     edit: dict[str, Any], changed: list[int]
