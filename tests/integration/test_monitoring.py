@@ -188,7 +188,10 @@ def test_a_scrape_that_fails_is_told_in_prometheus_words(stage: Stage) -> None:
     stage.load(port=1)
     message = stage.wait("False", "TargetDown", seconds=120)
     assert stage.pod()["metadata"]["name"] in message
-    assert "connection refused" in message
+    wait_for(
+        lambda: "connection refused" in stage.place.condition("MonitoringReady")["message"],
+        "Prometheus' words",
+    )
     stage.prove()
 
 

@@ -192,19 +192,24 @@ class Monitoring:
         return await self._client.query(server.url, promql)
 
     async def _compare(self) -> list[_Watched]:
-        """Queue each gateway that has news; return those that deserve a closer look."""
+        """Queue each gateway that has news; return those that deserve a closer look before."""
         doubtful = []
         for number, watched in enumerate(list(self._watched.values())):
             if number % _BATCH == _BATCH - 1:
                 await asyncio.sleep(0)  # thousands of gateways, and others have work, too
-            if self._watched.get(watched.wanted.key) is not watched:
+            if not self._is_current(watched):
                 continue
-            self._queue_news(watched)
-            if watched.told is not None and _is_doubtful(watched.told.reading):
+            told = self._tell(watched)
+            if told is not None and _is_doubtful(told.reading):
                 doubtful.append(watched)
             else:
                 watched.words = None
+                self._queue_news(watched)
         return doubtful
+
+    def _is_current(self, watched: _Watched) -> bool:
+        """Whether the gateway is still there, and asks for the same."""
+        return self._watched.get(watched.wanted.key) is watched
 
     def _queue_news(self, watched: _Watched) -> None:
         told = self._tell(watched)
@@ -215,20 +220,24 @@ class Monitoring:
             self._enqueue(watched.wanted.key)
 
     async def _look_closer(self, doubtful: list[_Watched]) -> None:
-        """Ask for Prometheus' own words about a few of them, in turns."""
+        """Ask for Prometheus' own words about a few, in turns; then queue all that have news."""
         doubtful.sort(key=lambda it: it.words.looked_at if it.words else float("-inf"))
+        for watched in doubtful[_CLOSER_LOOKS:]:
+            self._queue_news(watched)
         for watched in doubtful[:_CLOSER_LOOKS]:
-            reading = watched.told.reading if watched.told else Reading()
-            server = next((it for it in self._servers if it.name == reading.server), None)
-            if server is None:
-                continue
-            watched.words = _Words(self._clock())
-            try:
-                watched.words = await self._fetch_words(server, watched.wanted, reading)
-            except PrometheusError as error:
-                _log.info("Could not look closer", server=server.name, error=str(error))
-            if self._watched.get(watched.wanted.key) is watched:
+            reading = self._read(watched) or Reading()
+            watched.words = await self._try_words(watched.wanted, reading)
+            if self._is_current(watched):
                 self._queue_news(watched)
+
+    async def _try_words(self, wanted: Wanted, reading: Reading) -> _Words:
+        server = next((it for it in self._servers if it.name == reading.server), None)
+        try:
+            if server is not None:
+                return await self._fetch_words(server, wanted, reading)
+        except PrometheusError as error:
+            _log.info("Could not look closer", server=reading.server, error=str(error))
+        return _Words(self._clock())
 
     async def _fetch_words(self, server: Server, wanted: Wanted, reading: Reading) -> _Words:
         targets: dict[str, str] = {}

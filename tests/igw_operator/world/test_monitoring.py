@@ -373,7 +373,7 @@ async def test_a_failing_scrape_is_told_in_prometheus_words() -> None:
 
     prometheus.learn(PHOTOS, up=False)
     prometheus.target_errors = {"photos-1": "context deadline exceeded"}
-    assert PHOTOS.key in await stage.rounds(1)
+    assert await stage.rounds(1) == [PHOTOS.key], "once, and with the words"
     reading = stage.read(PHOTOS)
     assert reading is not None
     assert reading.down == (("photos-1", "context deadline exceeded"),)
