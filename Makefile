@@ -50,10 +50,10 @@ conformance: $(VENV)/.ready $(CACHE)/venv-reference/.ready ## Inference protocol
 	  tests/igw_runtime/web/oip tests/igw_runtime/web/test_kserve_v1.py
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
-	pytest -q -m matrix -n 2 --dist worksteal tests/matrix
+	IGW_MATRIX_TABLE=1 pytest -v -m matrix -n 2 --dist worksteal --tb=short tests/matrix
 
 matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
-	pytest -q -m "matrix and long" -n 2 tests/matrix
+	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and long" -n 2 --tb=short tests/matrix
 
 bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (25 minutes)
 	@$(PY) -m bench.operator $(ARGUMENTS)

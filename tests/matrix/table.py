@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +46,7 @@ _FAULTS: Final = {
     30: "API server restart, etcd compaction, CRD upgrade",
     31: "The API server is gone for 5 and for 15 minutes (`make matrix-long`)",
 }
-_LONG: Final = {31}
+_ASKED_FOR: Final = "IGW_MATRIX_TABLE"  # `make matrix` sets it; a test run alone changes no file
 _ROW: Final = re.compile(r"^\| (\d+) \| .*$", re.MULTILINE)
 _HEADING: Final = """\
 # Fault matrix
@@ -59,8 +61,8 @@ fault are bounded; O7 nothing desired was deleted, nothing of others touched.
 
 What it found in our own code: [fault-matrix-findings.md](fault-matrix-findings.md).
 
-| # | Fault | Oracles | Tests | Result | Seconds |
-|---|---|---|---|---|---|
+| # | Fault | Oracles | Tests | Result | Seconds | Commit |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -126,22 +128,24 @@ class Table:
             self._done[number].add(report.nodeid)
 
     def write(self) -> None:
-        """Renew the rows, if all of them were run in full: no table mixes runs."""
+        """Renew the rows of all cases that were run in full; leave the others."""
         whole = {it for it in self._rows if self._expected[it] <= self._done[it]} - self._partial
-        if not (whole == _LONG or whole >= set(_FAULTS) - _LONG):
+        if not whole or not os.environ.get(_ASKED_FOR):
             return
+        commit = _describe_commit()
         text = _FILE.read_text() if _FILE.exists() else ""
         before = {int(it[1]): it[0] for it in _ROW.finditer(text)}
         lines = [
-            self._line(number) if number in whole else before.get(number) for number in _FAULTS
+            self._line(number, commit) if number in whole else before.get(number)
+            for number in _FAULTS
         ]
         rows = (
-            line or f"| {number} | {fault} | | | not yet | |"
+            line or f"| {number} | {fault} | | | not yet | | |"
             for line, (number, fault) in zip(lines, _FAULTS.items(), strict=True)
         )
         _FILE.write_text(_HEADING + "\n".join(rows) + "\n")
 
-    def _line(self, number: int) -> str:
+    def _line(self, number: int, commit: str) -> str:
         row, fault = self._rows[number], _FAULTS[number]
         good = row.outcomes.count("passed")
         others = sorted(set(row.outcomes) - {"passed"})
@@ -149,4 +153,13 @@ class Table:
         result = counts or "passed"
         oracles = " ".join(sorted(row.oracles))
         count = len(row.outcomes)
-        return f"| {number} | {fault} | {oracles} | {good}/{count} | {result} | {row.seconds:.0f} |"
+        cells = (number, fault, oracles, f"{good}/{count}", result, f"{row.seconds:.0f}", commit)
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def _describe_commit() -> str:
+    """What was tested; `-dirty` where that is in no commit."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
+    return subprocess.run(
+        command, cwd=_FILE.parent, text=True, capture_output=True, check=True
+    ).stdout.strip()
