@@ -17,21 +17,28 @@ _PAUSE_SECONDS: Final = 0.2
 
 
 @contextmanager
-def deployments_that_run(place: Place) -> Iterator[None]:
-    """Within the block every Deployment of a namespace is soon reported as complete."""
-    done = threading.Event()
+def deployments_that_run(place: Place) -> Iterator[threading.Lock]:
+    """Within the block every Deployment of a namespace is soon reported as complete.
+
+    Who holds the lock sees no Deployment that an autoscaler has changed and that is not complete
+    yet: what the operator says of it a moment later is no lie.
+    """
+    done, lock = threading.Event(), threading.Lock()
 
     def work() -> None:
         while not done.wait(_PAUSE_SECONDS):
-            for autoscaler in place.cluster.list_all("HorizontalPodAutoscaler", place.namespace):
-                _scale(place, autoscaler)
-            for deployment in place.cluster.list_all("Deployment", place.namespace):
-                _complete(place, deployment)
+            with lock:
+                for autoscaler in place.cluster.list_all(
+                    "HorizontalPodAutoscaler", place.namespace
+                ):
+                    _scale(place, autoscaler)
+                for deployment in place.cluster.list_all("Deployment", place.namespace):
+                    _complete(place, deployment)
 
     thread = threading.Thread(target=work, name="deployments", daemon=True)
     thread.start()
     try:
-        yield
+        yield lock
     finally:
         done.set()
         thread.join()

@@ -40,7 +40,7 @@ def test_mutated_and_reverted(still: Rig, mutations: list[Mutation]) -> None:
     """Refused: nothing is written. Taken: the status is true. Reverted: nothing tells of it."""
     place, mark = still.place(), still.operator.mark()
     names = [f"m{number:02}" for number in range(_BATCH)]
-    with deployments_that_run(place), _watching_for_lies(place) as lies:
+    with deployments_that_run(place) as lock, _watching_for_lies(place, lock) as lies:
         for name in names:
             _replace(place, name, _PLAIN)
         _settle(place, names)
@@ -229,15 +229,16 @@ def _deployments(place: Place) -> dict[str, Manifest]:
 
 
 @contextmanager
-def _watching_for_lies(place: Place) -> Iterator[list[str]]:
+def _watching_for_lies(place: Place, lock: threading.Lock) -> Iterator[list[str]]:
     """Looks all the time whether a gateway is Ready for a spec that is not in place."""
     lies: list[str] = []
     done = threading.Event()
 
     def look() -> None:
         while not done.wait(0.2):
-            before, deployments = _ready(place), _deployments(place)
-            after = _ready(place)
+            with lock:
+                before, deployments = _ready(place), _deployments(place)
+                after = _ready(place)
             lies.extend(
                 f"{name} at version {before[name]}"
                 for name in before.keys() & after.keys()

@@ -68,7 +68,7 @@ class Watches:
     async def _follow(self, resource: Resource) -> None:
         """Watch one kind; no failure ends it, and none is hammered at."""
         version = self._resync.listed_version(resource)
-        failures = 0
+        failures, told = 0, ""
         while True:
             while not self._serves(resource):
                 version = 0
@@ -79,10 +79,11 @@ class Watches:
                 if version:
                     async for event in self._api.watch(resource, version):
                         version = self._take(resource, event) or version
-                        failures = 0
+                        failures, told = 0, ""
             except ApiError as error:
-                if not failures:
-                    _log.warning("A watch broke off", kind=resource.kind, error=str(error))
+                if str(error) != told:
+                    told = str(error)
+                    _log.warning("A watch broke off", kind=resource.kind, error=told)
                 asked = error.retry_after_seconds or 0.0
                 if error.status in {_GONE, _NOT_SERVED}:
                     version = 0
