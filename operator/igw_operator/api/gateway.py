@@ -109,12 +109,14 @@ class Model(ApiModel):
             Field(max_length=64),
             matches(
                 "^[0-9a-f]{64}$",
-                "must be 64 lower-case hexadecimal digits, as sha256sum prints them",
+                "must be 64 lower-case hexadecimal digits",
             ),
         ]
         | None
     ) = None
-    """Digest of the package's weights (model.bin); a package that does not match is not served."""
+    """Digest of the package, as `python -m igw_runtime digest PATH` prints it; a package that does
+    not match is not served.
+    """
     precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
     """Number format of inference. auto: what the package was exported with."""
 

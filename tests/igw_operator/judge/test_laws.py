@@ -172,7 +172,7 @@ def _as_controlled(child: Manifest) -> Manifest:
     return {**child, "status": {**status, "conditions": told}}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_a_status_is_a_fixed_point(snapshot: Snapshot) -> None:
     """Judged again, hours later, nothing is written and nothing is told."""
@@ -184,7 +184,7 @@ def test_a_status_is_a_fixed_point(snapshot: Snapshot) -> None:
     assert transitions(first, again) == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots(), READINGS)
 def test_monitoring_is_true_by_proof_only_and_never_false_without_an_answer(
     before: Snapshot, reading: Reading | None
@@ -202,7 +202,7 @@ def test_monitoring_is_true_by_proof_only_and_never_false_without_an_answer(
         assert found["reason"] in blocked
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_kstatus_reads_the_same_as_a_person(snapshot: Snapshot) -> None:
     """Current is Ready, Failed is Stalled, InProgress is Reconciling: exactly one of them."""
@@ -217,7 +217,7 @@ def test_kstatus_reads_the_same_as_a_person(snapshot: Snapshot) -> None:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(snapshots())
 def test_a_ready_gateway_has_no_child_that_kstatus_waits_for(snapshot: Snapshot) -> None:
     """Whoever waits for the gateway need not wait for the objects it is made of."""
@@ -233,7 +233,7 @@ def test_a_ready_gateway_has_no_child_that_kstatus_waits_for(snapshot: Snapshot)
     assert waited_for == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(snapshots())
 @pytest.mark.pain(1)
 def test_ready_has_evidence(snapshot: Snapshot) -> None:
@@ -257,7 +257,7 @@ def test_ready_has_evidence(snapshot: Snapshot) -> None:
     } == {live["spec"]["replicas"]}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots())
 def test_available_is_true_exactly_while_a_replica_is(snapshot: Snapshot) -> None:
     """Neither zero replicas nor a missing Deployment are available."""
@@ -268,7 +268,7 @@ def test_available_is_true_exactly_while_a_replica_is(snapshot: Snapshot) -> Non
     assert (condition_of(status, "Available")["status"] == "True") is answering
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(snapshots(), snapshots())
 def test_transition_times_move_exactly_on_flips(before: Snapshot, after: Snapshot) -> None:
     """metav1.Condition's rule, for every condition."""
@@ -283,7 +283,7 @@ def test_transition_times_move_exactly_on_flips(before: Snapshot, after: Snapsho
         )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(snapshots(), st.randoms(use_true_random=False))
 def test_the_order_of_the_cache_does_not_matter(snapshot: Snapshot, random: Any) -> None:
     """Pods, children and failures may come in any order."""

@@ -591,7 +591,7 @@ def json_of(fleet: Fleet) -> str:
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(max_examples=25, stateful_step_count=50, deadline=None)
+TestLife.settings = settings(max_examples=25, stateful_step_count=50)
 
 
 def test_shares_hold_at_any_size() -> None:

@@ -194,7 +194,7 @@ ANYTHING = st.recursive(
 
 
 @pytest.mark.timeout(600)  # only a hang takes this long
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.fixed_dictionaries({"instances": st.lists(ANYTHING, max_size=4)}) | ANYTHING)
 async def test_no_request_is_a_server_error(content: Any) -> None:
     """Whatever JSON can say is answered or refused."""

@@ -22,7 +22,7 @@ LENGTH = "inference-header-content-length"
 PIXELS = np.zeros((1, 3, SIDE, SIDE), dtype="<f4")
 PIXELS[0, 2] = 1
 SHAPE = list(PIXELS.shape)
-FUZZ = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=1500, suppress_health_check=list(HealthCheck))
 SLOW_FUZZ = settings(FUZZ, max_examples=300)  # what takes hypothesis long to make up
 # Only a hang takes this long, however busy the machine is.
 pytestmark = pytest.mark.timeout(600)

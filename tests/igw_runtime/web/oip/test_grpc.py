@@ -544,7 +544,7 @@ INPUTS = st.builds(
     SHAPES | st.just(SHAPE),
 )
 RAWS = st.lists(st.binary(max_size=40) | st.just(PIXELS.tobytes()), max_size=3)
-FUZZ = settings(max_examples=800, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=800, suppress_health_check=list(HealthCheck))
 
 
 @FUZZ
