@@ -55,7 +55,7 @@ matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many mi
 matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
 	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and long" -n 2 --tb=short tests/matrix
 
-bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (25 minutes)
+bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (35 minutes)
 	@$(PY) -m bench.operator $(ARGUMENTS)
 
 ##@ Change it
