@@ -1,6 +1,9 @@
 """Programs are started, recorded, and never confused with another of the same id."""
 
 import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +54,36 @@ def test_stubborn_program_is_ended_by_force(tmp_path: Path) -> None:
     supervisor.stop(timeout_seconds=0.2)
 
     assert not replace(process).alive
+
+
+_STARTER = """
+import pathlib, signal, sys
+from localnode.processes import Supervisor
+supervisor = Supervisor(pathlib.Path(sys.argv[1]), ends_with_us=sys.argv[2] == "True")
+supervisor.start("x", ["sh", "-c", "echo started; exec sleep 60"])
+while not supervisor.log_path("x").read_text():
+    pass
+print("started", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("ends_with_us", [True, False])
+def test_a_program_ends_with_who_started_it_if_it_is_to(
+    tmp_path: Path, *, ends_with_us: bool
+) -> None:
+    """A starter that is killed cleans nothing up; a node outlives the command that made it."""
+    command = [sys.executable, "-c", _STARTER, str(tmp_path), str(ends_with_us)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as starter:
+        assert starter.stdout is not None
+        starter.stdout.readline()
+        starter.kill()
+    (program,) = Supervisor(tmp_path).recorded()
+    deadline = time.monotonic() + (10 if ends_with_us else 0.5)
+    while program.alive and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert program.alive is not ends_with_us
+    Supervisor(tmp_path).stop(timeout_seconds=1)
 
 
 def test_log_explains_an_exit(tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ class ControlPlane:
         self._tools = load_versions().tools
 
     def __enter__(self) -> Self:
+        # A block's end may never come: a test run that is killed leaves nothing behind.
+        self.supervisor = Supervisor(self.directory, ends_with_us=True)
         try:
             self.start()
         except BaseException:

@@ -12,11 +12,15 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from localnode.errors import NodeError
 
-_POLL_SECONDS = 0.05
-_LOG_TAIL_LINES = 12
+_POLL_SECONDS: Final = 0.05
+_LOG_TAIL_LINES: Final = 12
+# Of util-linux; prctl(2) by hand would need code between fork and exec. KILL, because an API server
+# without its etcd does not end at TERM.
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +51,13 @@ def read_start_time(pid: int) -> str | None:
 
 
 class Supervisor:
-    """The programs of one folder: `logs/NAME.log`, and `pids/NAME` with id and start time."""
+    """The programs of one folder: `logs/NAME.log`, and `pids/NAME` with id and start time.
 
-    def __init__(self, folder: Path) -> None:
+    With `ends_with_us` the kernel ends them when this process ends, in whatever way.
+    """
+
+    def __init__(self, folder: Path, *, ends_with_us: bool = False) -> None:
+        self._prefix = _ENDS_WITH_US if ends_with_us else ()
         self._logs = folder / "logs"
         self._pids = folder / "pids"
         self._children: dict[str, subprocess.Popen[bytes]] = {}
@@ -60,7 +68,7 @@ class Supervisor:
         self._pids.mkdir(parents=True, exist_ok=True)
         with self.log_path(name).open("ab") as log:
             child = subprocess.Popen(
-                command,
+                [*self._prefix, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
