@@ -129,7 +129,10 @@ class Table:
 
     def write(self) -> None:
         """Renew the rows of all cases that were run in full; leave the others."""
-        whole = {it for it in self._rows if self._expected[it] <= self._done[it]} - self._partial
+        # A run that is cut short may know of no test of a case, and has then shown nothing of it.
+        whole = {
+            it for it in self._rows if self._expected[it] and self._expected[it] <= self._done[it]
+        } - self._partial
         if not whole or not os.environ.get(_ASKED_FOR):
             return
         commit = _describe_commit()
