@@ -82,7 +82,7 @@ class LogWriter:
 
     def _step(self) -> bool:
         """Write what has gathered, and report what was dropped; false once all is done."""
-        lines, closing = self._gather()
+        lines, size, closing = self._gather()
         due = closing or self._clock() - self._reported_at >= REPORT_SECONDS
         report = self._budget.take_report() if due else []
         if due:
@@ -90,10 +90,10 @@ class LogWriter:
         if report:
             lines.append(self._render_report(report))
         if lines:
-            self._put_out(lines)
+            self._put_out(lines, size)
         return not closing
 
-    def _gather(self) -> tuple[list[str], bool]:
+    def _gather(self) -> tuple[list[str], int, bool]:
         with self._changed:
             self._changed.wait_for(lambda: self._lines or self._closing, REPORT_SECONDS)
             if self._lines:
@@ -101,9 +101,10 @@ class LogWriter:
             lines = list(self._lines)
             self._lines.clear()
             self._urgent = False
-            return lines, self._closing
+            # What was taken before is written: all that waits is in these lines.
+            return lines, self._waiting_bytes, self._closing
 
-    def _put_out(self, lines: Sequence[str]) -> None:
+    def _put_out(self, lines: Sequence[str], waiting_bytes: int) -> None:
         text = "".join(f"{line}\n" for line in lines)
         try:
             self._stream.write(text)
@@ -113,5 +114,4 @@ class LogWriter:
             self._budget.note_drop("info", len(text.encode()), DropReason.UNREAD)
         with self._changed:
             # Only now: what the stream has not taken yet is memory, too.
-            taken = sum(len(line.encode()) + 1 for line in lines)
-            self._waiting_bytes = max(0, self._waiting_bytes - taken)
+            self._waiting_bytes -= waiting_bytes
