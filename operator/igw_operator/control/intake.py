@@ -1,8 +1,7 @@
 """Turns what a watch or a LIST tells into cache entries and keys to reconcile.
 
 Called by ``handlers`` and ``world.watches`` for each event and by ``world.resync`` for what it
-found. It decides
-nothing else: whether anything has to be done is for the reconcile to see.
+found. It decides nothing else: whether anything has to be done is for the reconcile to see.
 """
 
 from __future__ import annotations
@@ -95,13 +94,10 @@ class Intake:
         # Only where the answer may keep us from a reconcile; unpacking costs.
         if resource not in _REPORTED:
             return None
-        metadata = manifest["metadata"]
-        key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
-        return self._cache.get(resource, key)
+        return self._cache.get(resource, _key_of(manifest))
 
     def _enqueue(self, resource: Resource, manifest: Manifest) -> None:
-        metadata = manifest["metadata"]
-        key = ObjectKey(metadata.get("namespace") or "", metadata["name"])
+        key = _key_of(manifest)
         if resource is kinds.GATEWAY:
             self._queue.add(key)
             self._enqueue_runtimes()
@@ -115,6 +111,11 @@ class Intake:
         else:
             for gateway in self._cache.gateways_of(resource, manifest):
                 self._queue.add(gateway)
+
+
+def _key_of(manifest: Mapping[str, Any]) -> ObjectKey:
+    metadata = manifest["metadata"]
+    return ObjectKey(metadata.get("namespace") or "", metadata["name"])
 
 
 def _matters(resource: Resource, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> bool:

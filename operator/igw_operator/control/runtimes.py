@@ -134,10 +134,12 @@ class RuntimeReconciler:
         self, runtime: Runtime, before: State | None, state: State, census: Sequence[Member]
     ) -> None:
         """Have those gateways reconciled whom the step concerns."""
-        if before is None or (before.target, before.proven) != (state.target, state.proven):
+        if (
+            before is None
+            or (before.target, before.proven) != (state.target, state.proven)
+            or before.target.models != state.target.models  # which are no part of the comparison
+        ):
             concerned = list(census)  # they all report what they wait for
-        elif before.target.models != state.target.models:
-            concerned = list(census)
         elif (before.wave, before.cutoff) != (state.wave, state.cutoff):
             waves = runtime.spec.rollout.waves
             concerned = [

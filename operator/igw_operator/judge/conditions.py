@@ -34,6 +34,11 @@ _ABNORMAL_TRUE: Final = {
 }
 
 
+def render_time(time: datetime) -> str:
+    """A time as the API writes it: RFC 3339, in UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 def build_conditions(
     verdicts: Mapping[ConditionType, Verdict],
     *,
@@ -43,7 +48,7 @@ def build_conditions(
 ) -> tuple[Condition, ...]:
     """The conditions; ``previous`` is the status that they follow."""
     before = conditions_by_type(previous)
-    stamp = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    stamp = render_time(now)
     return tuple(
         Condition(
             type=kind.value,

@@ -6,12 +6,9 @@ the error budget burns, is to be weighed here and nowhere else.
 
 from __future__ import annotations
 
-from typing import Final
-
+from igw_operator.judge.conditions import render_time
 from igw_operator.judge.reasons import WAITING, Reason
 from igw_operator.plan.rollout import Gate, Member, State
-
-_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def judge_member(member: Member, state: State) -> Gate:
@@ -37,7 +34,7 @@ def _judge_unmoved(member: Member, state: State) -> Gate:
         return Gate.WAIT
     if not member.is_current:
         return Gate.BUSY
-    was_broken = member.since < state.wave_started.strftime(_TIME)
+    was_broken = member.since < render_time(state.wave_started)
     if was_broken or member.reason == Reason.INVALID_SPEC:
         return Gate.PASS
     # It was well until it was told to move: the API server refuses the new pods, or the new

@@ -7,12 +7,12 @@ stands there stays. No traffic is neither success nor failure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 from igw_operator.api.objects import Gateway
 from igw_operator.api.status import SloStatus
+from igw_operator.judge.conditions import render_time
 from igw_operator.judge.finding import Truth, Verdict, say
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.snapshot import Reading, SloReading
@@ -160,7 +160,7 @@ def _report(slo: SloStatus, reading: Reading | None, before: Mapping[str, Any]) 
         )
     )
     if is_news and reading.as_of is not None:
-        return news.model_copy(update={"as_of": _render_time(reading.as_of)})
+        return news.model_copy(update={"as_of": render_time(reading.as_of)})
     return news
 
 
@@ -188,7 +188,3 @@ def _fill(
 def _render_percent(percent: float) -> str:
     # Through its text: 99.95 means what it says, not the double next to it.
     return f"{Decimal(str(percent)).normalize():f}%"
-
-
-def _render_time(time: datetime) -> str:
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 
 from igw_operator import conventions
 from igw_operator.api.objects import Runtime
 from igw_operator.api.status import RevisionStatus, RolloutStatus, RuntimeStatus, as_status
 from igw_operator.errors import SpecError
-from igw_operator.judge.conditions import ConditionType, build_conditions
+from igw_operator.judge.conditions import ConditionType, build_conditions, render_time
 from igw_operator.judge.events import EventDraft
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.prose import counted
 from igw_operator.judge.reasons import Reason
 from igw_operator.plan.revision import Revision
 from igw_operator.plan.rollout import Member, State, Step
-
-_TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def judge_runtime(
@@ -194,7 +192,7 @@ def _tell_progress(runtime: Runtime, step: Step, gateways: int) -> Finding:
         text = f"{text}; waits for {first.key}{why}{_and_more(step.waiting)}"
     elif state.soaking_since is not None:
         soak = timedelta(seconds=float(runtime.spec.rollout.soak_seconds))
-        text = f"{text}; soaks until {(state.soaking_since + soak).strftime(_TIME)}"
+        text = f"{text}; soaks until {render_time(state.soaking_since + soak)}"
     return Finding(
         reason=Reason.ROLLING_OUT,
         text=text,
@@ -218,9 +216,9 @@ def _as_status(state: State) -> RolloutStatus:
         wave=state.wave,
         waves=state.waves,
         cutoff=state.cutoff,
-        started_at=state.started.strftime(_TIME),
-        wave_started_at=state.wave_started.strftime(_TIME),
-        soaking_since=None if soaking is None else soaking.strftime(_TIME),
+        started_at=render_time(state.started),
+        wave_started_at=render_time(state.wave_started),
+        soaking_since=None if soaking is None else render_time(soaking),
     )
 
 

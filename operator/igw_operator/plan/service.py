@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from igw_operator import conventions
 from igw_operator.api.objects import Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
@@ -12,26 +14,12 @@ from igw_operator.plan.labels import build_metadata, build_selector
 def build_service(inputs: PlanInput) -> Manifest:
     """The Service that clients call."""
     gateway = inputs.gateway
-    ports = [
-        {
-            "name": conventions.PORT_NAME_HTTP,
-            "port": conventions.PORT_SERVICE,
-            "protocol": "TCP",
-            "targetPort": conventions.PORT_NAME_HTTP,
-        }
-    ]
+    ports = [_build_port(conventions.PORT_NAME_HTTP, conventions.PORT_SERVICE)]
     if gateway.spec.serving.grpc:
-        ports.append(
-            {
-                "name": conventions.PORT_NAME_GRPC,
-                "port": conventions.PORT_GRPC,
-                "protocol": "TCP",
-                "targetPort": conventions.PORT_NAME_GRPC,
-                # HTTP/2 without TLS: meshes and proxies balance calls, not connections.
-                # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
-                "appProtocol": "kubernetes.io/h2c",
-            }
-        )
+        # HTTP/2 without TLS: meshes and proxies balance calls, not connections.
+        # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
+        protocol = {"appProtocol": "kubernetes.io/h2c"}
+        ports.append(_build_port(conventions.PORT_NAME_GRPC, conventions.PORT_GRPC) | protocol)
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -60,13 +48,11 @@ def build_metrics_service(inputs: PlanInput) -> Manifest:
             # one that is not ready is the one to look at: both are to be scraped to the end.
             "publishNotReadyAddresses": True,
             "selector": build_selector(gateway, COMPONENT_RUNTIME),
-            "ports": [
-                {
-                    "name": conventions.PORT_NAME_METRICS,
-                    "port": conventions.PORT_METRICS,
-                    "protocol": "TCP",
-                    "targetPort": conventions.PORT_NAME_METRICS,
-                }
-            ],
+            "ports": [_build_port(conventions.PORT_NAME_METRICS, conventions.PORT_METRICS)],
         },
     }
+
+
+def _build_port(name: str, port: int) -> dict[str, Any]:
+    """A port that leads to the container's port of the same name."""
+    return {"name": name, "port": port, "protocol": "TCP", "targetPort": name}

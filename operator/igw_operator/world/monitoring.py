@@ -202,17 +202,18 @@ class Monitoring:
             told = self._tell(watched)
             if told is not None and _is_doubtful(told.reading):
                 doubtful.append(watched)
-            else:
+                continue
+            if watched.words is not None:  # they are of what is over
                 watched.words = None
-                self._queue_news(watched)
+                told = self._tell(watched)
+            self._queue_news(watched, told)
         return doubtful
 
     def _is_current(self, watched: _Watched) -> bool:
         """Whether the gateway is still there, and asks for the same."""
         return self._watched.get(watched.wanted.key) is watched
 
-    def _queue_news(self, watched: _Watched) -> None:
-        told = self._tell(watched)
+    def _queue_news(self, watched: _Watched, told: _Told | None) -> None:
         before, watched.told = watched.told, told
         if told is None:
             return
@@ -223,12 +224,12 @@ class Monitoring:
         """Ask for Prometheus' own words about a few, in turns; then queue all that have news."""
         doubtful.sort(key=lambda it: it.words.looked_at if it.words else float("-inf"))
         for watched in doubtful[_CLOSER_LOOKS:]:
-            self._queue_news(watched)
+            self._queue_news(watched, self._tell(watched))
         for watched in doubtful[:_CLOSER_LOOKS]:
             reading = self._read(watched) or Reading()
             watched.words = await self._try_words(watched.wanted, reading)
             if self._is_current(watched):
-                self._queue_news(watched)
+                self._queue_news(watched, self._tell(watched))
 
     async def _try_words(self, wanted: Wanted, reading: Reading) -> _Words:
         server = next((it for it in self._servers if it.name == reading.server), None)

@@ -10,7 +10,8 @@ https://prometheus.io/docs/prometheus/latest/querying/api/
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
@@ -80,11 +81,8 @@ class PrometheusClient:
         # Thanos would answer with what it can reach; Prometheus ignores the parameter.
         parameters = [("query", promql), ("partial_response", "false")]
         data = await self._get(server, "/api/v1/query", parameters)
-        try:
+        with _blaming(f"{server} answered a query with something else than a vector"):
             return _parse_vector(data)
-        except _SHAPE_ERRORS as error:
-            message = f"{server} answered a query with something else than a vector"
-            raise PrometheusError(message) from error
 
     async def rule_errors(self, server: str, groups: Sequence[str]) -> dict[str, str]:
         """Prometheus' words about the first failing rule of each of these groups, by group.
@@ -94,11 +92,8 @@ class PrometheusClient:
         """
         parameters = [("rule_group[]", name) for name in groups]
         data = await self._get(server, "/api/v1/rules", parameters)
-        try:
+        with _blaming(f"{server} answered with something else than rule groups"):
             return _parse_rule_errors(data, groups)
-        except _SHAPE_ERRORS as error:
-            message = f"{server} answered with something else than rule groups"
-            raise PrometheusError(message) from error
 
     async def target_errors(self, server: str, scrape_pool: str) -> dict[str, str]:
         """Prometheus' words about each target of a scrape pool that is not up, by pod.
@@ -108,11 +103,8 @@ class PrometheusClient:
         """
         parameters = [("state", "active"), ("scrapePool", scrape_pool)]
         data = await self._get(server, "/api/v1/targets", parameters)
-        try:
+        with _blaming(f"{server} answered with something else than targets"):
             return _parse_target_errors(data)
-        except _SHAPE_ERRORS as error:
-            message = f"{server} answered with something else than targets"
-            raise PrometheusError(message) from error
 
     async def _get(self, server: str, path: str, parameters: list[tuple[str, str]]) -> Any:
         if self._session is None:
@@ -141,6 +133,15 @@ class PrometheusClient:
                 message = f"its answer is longer than {self._most_bytes} bytes"
                 raise PrometheusError(message)
         return b"".join(parts)
+
+
+@contextmanager
+def _blaming(message: str) -> Iterator[None]:
+    """Within the block JSON of another shape than was asked for is the server's fault."""
+    try:
+        yield
+    except _SHAPE_ERRORS as error:
+        raise PrometheusError(message) from error
 
 
 def _parse_answer(response: aiohttp.ClientResponse, text: bytes) -> Any:

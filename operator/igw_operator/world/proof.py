@@ -1,7 +1,7 @@
 """From the answers of one Prometheus about the whole fleet to what they say of one gateway.
 
 Pure: ``world.monitoring`` asks the questions that stand here, each once for all gateways, and
-puts the answers into an index; `build_reading` looks a gateway up in it.
+puts the answers into an index; `read_slos` looks a gateway up in it.
 """
 
 from __future__ import annotations
