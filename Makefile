@@ -79,7 +79,8 @@ clean: ## Remove cluster, processes, mounts, links and firewall rules; caches st
 	@$(NODE) purge
 	rm -rf .igw .pytest-kind dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-$(VENV)/.ready: requirements/dev.txt
+# The name holds the digest of the lock file: what is there is never out of date.
+$(VENV)/.ready:
 	@echo "Installing the Python packages of requirements/dev.txt (about a minute)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
@@ -87,7 +88,7 @@ $(VENV)/.ready: requirements/dev.txt
 	@$(VENV)/bin/pip install -q --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@touch $@
 
-$(VENV)-export/.ready: requirements/dev.txt requirements/export.txt
+$(VENV)-export/.ready: requirements/export.txt
 	@$(PYTHON) -m venv $(VENV)-export
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/dev.txt
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/export.txt
