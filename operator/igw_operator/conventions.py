@@ -65,6 +65,7 @@ LABEL_NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 CONTAINER_RUNTIME: Final = "runtime"
 CONTAINER_COLLECTOR: Final = "collector"
+CONTAINER_COLLECTOR_CHECK: Final = "check-config"  # runs to its end before the collector starts
 CONFIG_FILE: Final = "runtime.json"
 CONFIG_DIR: Final = "/etc/igw"
 MODEL_DIR: Final = "/mnt/models"
@@ -107,6 +108,7 @@ NAME_GUARD_CEL: Final = {
 }
 _LONGEST_SUFFIX: Final = "-collector"
 _HASH_LENGTH: Final = 8
+_CONTENT_LENGTH: Final = 10
 
 
 def child_name(gateway: str, suffix: str = "") -> str:
@@ -121,3 +123,12 @@ def child_name(gateway: str, suffix: str = "") -> str:
         digest = hashlib.sha256(gateway.encode()).hexdigest()[:_HASH_LENGTH]
         base = f"{base[: room - _HASH_LENGTH - 1].rstrip('-')}-{digest}"
     return f"{base}-{suffix}" if suffix else base
+
+
+def content_name(child: str, digest: str) -> str:
+    """Name of a child whose content never changes: another content is another object.
+
+    Longer than `child_name` allows, so for kinds only whose name is no label and no host name,
+    such as a ConfigMap (253 characters).
+    """
+    return f"{child}-{digest[:_CONTENT_LENGTH]}"

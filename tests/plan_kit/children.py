@@ -58,3 +58,9 @@ def container(deployment: Manifest) -> dict[str, Any]:
     (only,) = pod_spec(deployment)["containers"]
     assert isinstance(only, dict)
     return only
+
+
+def collector_config(children: dict[tuple[str, str], Manifest]) -> Manifest:
+    """The ConfigMap that the collector's pods mount."""
+    (volume,) = pod_spec(children["Deployment", "photos-collector"])["volumes"]
+    return children["ConfigMap", volume["configMap"]["name"]]

@@ -19,6 +19,7 @@ from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
 from igw_operator.kinds import child_resource
 from igw_operator.metrics import Metrics, Written
+from igw_operator.plan.hold import list_configs
 from igw_operator.plan.otel_collector import list_claims
 
 _NOT_FOUND: Final = 404
@@ -27,10 +28,24 @@ _log = structlog.get_logger(__name__)
 
 
 def find_unwanted(
-    children: Iterable[Manifest], desired: Iterable[Mapping[str, Any]], owner_uid: str
+    children: Iterable[Manifest],
+    desired: Iterable[Mapping[str, Any]],
+    owner_uid: str,
+    replica_sets: Iterable[Mapping[str, Any]] = (),
 ) -> list[Manifest]:
-    """The live children that nothing desires any more, and that are not on their way out."""
+    """The live children that nothing desires any more, and that are not on their way out.
+
+    A ConfigMap stays for as long as a pod of a desired Deployment may have to be started with
+    it: by a template that is kept or was live a moment ago, or by a ReplicaSet that has pods.
+    """
+    children, desired = list(children), list(desired)
     wanted = {_key(manifest) for manifest in desired}
+    workloads = [it for it in (*desired, *children) if it["kind"] == "Deployment"]
+    users = [
+        *(it for it in workloads if _key(it) in wanted),
+        *(it for it in replica_sets if _may_have_pods(it) and not _owners(it).isdisjoint(wanted)),
+    ]
+    wanted |= {("ConfigMap", name) for it in users for name in list_configs(it["spec"]["template"])}
     return [
         child
         for child in children
@@ -60,6 +75,16 @@ def find_in_the_way(
 
 def _key(manifest: Mapping[str, Any]) -> tuple[str, str]:
     return manifest["kind"], manifest["metadata"]["name"]
+
+
+def _may_have_pods(replica_set: Mapping[str, Any]) -> bool:
+    status = replica_set.get("status") or {}
+    return bool(replica_set["spec"].get("replicas", 1) or status.get("replicas"))
+
+
+def _owners(manifest: Mapping[str, Any]) -> set[tuple[str, str]]:
+    owners = manifest["metadata"].get("ownerReferences") or ()
+    return {(owner["kind"], owner["name"]) for owner in owners}
 
 
 class Pruner:

@@ -179,7 +179,9 @@ class Reconciler:
             run.hold = Hold.OPERATOR
         unwanted = [
             child
-            for child in find_unwanted(live.values(), run.desired, gateway.uid)
+            for child in find_unwanted(
+                live.values(), run.desired, gateway.uid, run.relatives.replica_sets
+            )
             if self._capabilities.serves(kinds.child_resource(child))
         ]
         first = find_in_the_way(unwanted, run.desired)

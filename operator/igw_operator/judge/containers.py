@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from igw_operator import conventions
 from igw_operator.api.objects import Manifest
 from igw_operator.judge import prose
 from igw_operator.judge.finding import Finding
@@ -107,11 +108,17 @@ def _check_end(suspect: Suspect, container: Container) -> Finding | None:
     end = container.termination
     if end is None:
         return None
-    reason, text = _last_words(end) or _killed(suspect, container, end) or _crash(end)
+    reason, text = (
+        _last_words(end)
+        or _killed(suspect, container, end)
+        or _rejected(container, end)
+        or _crash(end)
+    )
     return Finding(
         reason=reason,
         text=f"Container {container.name} of pod {suspect.pod.name} {text}",
-        command=f"{suspect.pod.logs(container)} --previous",
+        # An init container that has failed is not always there a second time.
+        command=f"{suspect.pod.logs(container)}{'' if container.is_init else ' --previous'}",
     )
 
 
@@ -138,6 +145,15 @@ def _killed(suspect: Suspect, container: Container, end: Termination) -> tuple[R
     if end.exit_code in _STOPPED_BY_KUBELET and answer:
         return Reason.PROBE_FAILING, f"was restarted by the kubelet: {answer}"
     return None
+
+
+def _rejected(container: Container, end: Termination) -> tuple[Reason, str] | None:
+    """The collector's check: all of its words, because the last line alone names no part."""
+    if not (container.is_init and container.name == conventions.CONTAINER_COLLECTOR_CHECK):
+        return None
+    words = prose.words(end.message).removeprefix("Error: ")
+    text = f"refuses the configuration: {words}" if words else f"exited with code {end.exit_code}"
+    return Reason.COLLECTOR_CONFIG_REJECTED, text
 
 
 def _crash(end: Termination) -> tuple[Reason, str]:

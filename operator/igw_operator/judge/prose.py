@@ -64,16 +64,24 @@ def tidy(text: str, limit: int = _LIMIT) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1].rstrip()}…"
 
 
+def words(text: str) -> str:
+    """All of a program's last words on one line, without what looks like a credential."""
+    return tidy(_mask(text))
+
+
 def last_line(text: str) -> str:
     """The last line that says something; of a JSON log record, its words only.
 
     Short, without control characters, and without what looks like a credential.
     """
     line = _find_last_line(text)
-    words = _words_of_record(line)
+    return words(_words_of_record(line))
+
+
+def _mask(text: str) -> str:
     for pattern, replacement in _SECRETS:
-        words = pattern.sub(replacement, words)
-    return tidy(words)
+        text = pattern.sub(replacement, text)
+    return text
 
 
 def _find_last_line(text: str) -> str:

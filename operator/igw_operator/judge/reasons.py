@@ -76,6 +76,9 @@ class Reason(StrEnum):
     MODEL_LOAD_FAILED = "ModelLoadFailed"  # exit 70
     GOLDEN_CHECK_FAILED = "GoldenCheckFailed"  # exit 70
 
+    # The collector's own last words, after it has looked at its configuration.
+    COLLECTOR_CONFIG_REJECTED = "CollectorConfigRejected"  # the new one does not start with it
+
     # Pods, as the kubelet and the scheduler tell it.
     OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
     IMAGE_PULL_FAILED = "ImagePullFailed"  # an image cannot be had
@@ -148,6 +151,7 @@ SEVERITY: Final = (
     Reason.MODEL_DIGEST_MISMATCH,
     Reason.MODEL_LOAD_FAILED,
     Reason.GOLDEN_CHECK_FAILED,
+    Reason.COLLECTOR_CONFIG_REJECTED,
     Reason.OUT_OF_MEMORY,
     # The container never ran.
     Reason.IMAGE_PULL_FAILED,

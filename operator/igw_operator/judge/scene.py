@@ -71,7 +71,9 @@ class Scene:
         return [(kind, name) for kind, name in self.stale if self._concern(kind, name) is concern]
 
     def _concern(self, kind: str, name: str) -> Concern:
-        if name == self.child_name("collector") or kind == OTEL_COLLECTOR:
+        collector = self.child_name("collector")
+        # Its ConfigMaps are named by what is in them, see `conventions.content_name`.
+        if name == collector or name.startswith(f"{collector}-") or kind == OTEL_COLLECTOR:
             return Concern.TELEMETRY
         if kind in {"ServiceMonitor", "PrometheusRule"} or name == self.child_name("metrics"):
             return Concern.MONITORING

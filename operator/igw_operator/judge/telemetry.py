@@ -5,6 +5,7 @@ It cannot make a gateway unready: it answers just as well while nobody looks at 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from igw_operator.api.gateway import CollectorMode
@@ -49,6 +50,9 @@ def _judge_collector(scene: Scene) -> Verdict:
     if collector is not None:
         finding = diagnose(collector, scene.now)
         if finding is not None:
+            if collector.available:  # of the revision before, which goes last
+                text = f"{finding.text}; the collector of before goes on"
+                finding = replace(finding, text=text)
             return Verdict(truth=Truth.FALSE, finding=finding)
     return say(
         Truth.UNKNOWN,

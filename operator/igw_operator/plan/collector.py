@@ -3,6 +3,10 @@
 One replica, because the decision on a trace needs all its spans in one place. It changes by
 surge: the new one is ready before the old one goes, and the old one decides what it holds
 before it exits, so a change of its configuration loses no spans.
+
+Each configuration has a ConfigMap of its own, named by its content: a pod that starts again,
+whichever template it is of, finds the one that it was made for. The new pod has the collector
+itself check it first; where that fails, the old pod goes on.
 """
 
 from __future__ import annotations
@@ -26,6 +30,9 @@ _PORTS: Final = (
     ("otlp-grpc", conventions.PORT_OTLP_GRPC),
     ("otlp-http", conventions.PORT_OTLP_HTTP),
     (conventions.PORT_NAME_METRICS, conventions.PORT_COLLECTOR_METRICS),
+)
+_CONFIG_ARGUMENT: Final = (
+    f"--config={conventions.COLLECTOR_CONFIG_DIR}/{conventions.COLLECTOR_CONFIG_FILE}"
 )
 RESOURCES: Final = {
     "requests": {"cpu": "50m", "memory": "128Mi"},
@@ -64,9 +71,14 @@ def _build_config(inputs: PlanInput) -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, SUFFIX),
+        "metadata": build_metadata(inputs.gateway, COMPONENT_COLLECTOR, SUFFIX)
+        | {"name": _name_config(inputs, text)},
         "data": {conventions.COLLECTOR_CONFIG_FILE: text},
     }
+
+
+def _name_config(inputs: PlanInput, text: str) -> str:
+    return conventions.content_name(inputs.gateway.child_name(SUFFIX), build_digest(text))
 
 
 def _build_service(inputs: PlanInput) -> Manifest:
@@ -87,8 +99,7 @@ def _build_service(inputs: PlanInput) -> Manifest:
 
 def _build_deployment(inputs: PlanInput) -> Manifest:
     gateway = inputs.gateway
-    name = gateway.child_name(SUFFIX)
-    digest = build_digest(render_collector_config(gateway))
+    config = _name_config(inputs, render_collector_config(gateway))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -99,41 +110,54 @@ def _build_deployment(inputs: PlanInput) -> Manifest:
             "strategy": STRATEGY,
             "revisionHistoryLimit": 2,
             "template": {
-                "metadata": {
-                    "labels": build_labels(gateway, COMPONENT_COLLECTOR),
-                    # The collector reads its configuration once: a change has to start a new one.
-                    "annotations": {conventions.ANNOTATION_CONFIG_HASH: digest},
-                },
+                "metadata": {"labels": build_labels(gateway, COMPONENT_COLLECTOR)},
                 "spec": {
-                    "serviceAccountName": name,
+                    "serviceAccountName": gateway.child_name(SUFFIX),
                     "automountServiceAccountToken": False,
                     "enableServiceLinks": False,
                     "securityContext": build_pod_security(),
                     "imagePullSecrets": [
                         {"name": secret} for secret in inputs.runtime.spec.image_pull_secrets
                     ],
+                    "initContainers": [_build_check(inputs)],
                     "containers": [_build_container(inputs)],
-                    "volumes": [{"name": "config", "configMap": {"name": name}}],
+                    # The collector reads its configuration once: another name starts a new one.
+                    "volumes": [{"name": "config", "configMap": {"name": config}}],
                 },
             },
         },
     }
 
 
+def _build_check(inputs: PlanInput) -> dict[str, Any]:
+    """The collector's own check, by the very image that is to run with the configuration."""
+    return {
+        "name": conventions.CONTAINER_COLLECTOR_CHECK,
+        **_build_process(inputs),
+        "args": ["validate", _CONFIG_ARGUMENT],
+    }
+
+
 def _build_container(inputs: PlanInput) -> dict[str, Any]:
-    path = f"{conventions.COLLECTOR_CONFIG_DIR}/{conventions.COLLECTOR_CONFIG_FILE}"
     ports = (*_PORTS, ("health", conventions.PORT_COLLECTOR_HEALTH))
     probe = {"httpGet": {"path": "/", "port": "health"}, "timeoutSeconds": 2}
     return {
         "name": conventions.CONTAINER_COLLECTOR,
-        "image": inputs.runtime.spec.collector_image,
-        "imagePullPolicy": inputs.runtime.spec.image_pull_policy,
-        "args": [f"--config={path}"],
-        "env": [{"name": "GOMEMLIMIT", "value": GO_MEMORY_LIMIT}],
+        **_build_process(inputs),
+        "args": [_CONFIG_ARGUMENT],
         "ports": [{"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports],
-        "resources": {kind: dict(values) for kind, values in RESOURCES.items()},
         "readinessProbe": probe | {"periodSeconds": 5},
         "livenessProbe": probe | {"periodSeconds": 10, "failureThreshold": 6},
+    }
+
+
+def _build_process(inputs: PlanInput) -> dict[str, Any]:
+    """What check and collector share: the image, its bounds, and the configuration."""
+    return {
+        "image": inputs.runtime.spec.collector_image,
+        "imagePullPolicy": inputs.runtime.spec.image_pull_policy,
+        "env": [{"name": "GOMEMLIMIT", "value": GO_MEMORY_LIMIT}],
+        "resources": {kind: dict(values) for kind, values in RESOURCES.items()},
         "securityContext": build_container_security(),
         "volumeMounts": [
             {"name": "config", "mountPath": conventions.COLLECTOR_CONFIG_DIR, "readOnly": True}

@@ -9,7 +9,7 @@ of the runtime brings another revision, and with it another digest, and the chan
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -71,8 +71,15 @@ def hold_templates(
     ``is_edited``: the gateway's latest spec was never judged, so that a Deployment without a
     record may differ for its owner's sake.
     """
+    configs = {name for kind, name in live if kind == "ConfigMap"} | _names_of_configs(children)
     held: list[str] = []
     kept: list[Manifest] = []
+
+    def is_mountable(template: Manifest) -> bool:
+        # A pod of a template whose ConfigMap of ours is gone could never start again.
+        ours = {it for it in list_configs(template) if it.startswith(f"{gateway.child_name()}-")}
+        return ours <= configs
+
     for child in children:
         if child["kind"] != "Deployment":
             kept.append(child)
@@ -87,12 +94,32 @@ def hold_templates(
         template = _find_kept(wanted, live.get(("Deployment", name)), inputs)
         if template is None and not is_edited:
             template = _adopt([child, wanted], live.get(("Deployment", name)), gateway)
-        if template is None or template == rendered:
+        if template is None or template == rendered or not is_mountable(template):
             kept.append(wanted)
         else:
             held.append(name)
             kept.append(_with_template(child, template, inputs, marks))
-    return Held(children=kept, names=tuple(held))
+    return Held(children=_without_unused(kept), names=tuple(held))
+
+
+def _without_unused(children: Sequence[Manifest]) -> list[Manifest]:
+    """Without ConfigMaps that no pod mounts: the configuration of a template that waits."""
+    templates = (it["spec"]["template"] for it in children if it["kind"] == "Deployment")
+    used = {name for template in templates for name in list_configs(template)}
+    unused = _names_of_configs(children) - used
+    return [
+        it for it in children if it["kind"] != "ConfigMap" or it["metadata"]["name"] not in unused
+    ]
+
+
+def _names_of_configs(children: Iterable[Manifest]) -> set[str]:
+    return {it["metadata"]["name"] for it in children if it["kind"] == "ConfigMap"}
+
+
+def list_configs(template: Mapping[str, Any]) -> set[str]:
+    """Names of the ConfigMaps that pods of a template mount."""
+    volumes = (template.get("spec") or {}).get("volumes") or ()
+    return {it["configMap"]["name"] for it in volumes if "configMap" in it}
 
 
 def digest_inputs(spec: GatewaySpec, revision: Revision, *, is_collector: bool) -> str:

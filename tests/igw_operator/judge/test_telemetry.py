@@ -22,7 +22,9 @@ from scenes import (
     a_replica_set,
     a_snapshot,
     condition_of,
+    crashed,
     deployment_status,
+    progressing,
     ready_of,
     waiting,
     with_child,
@@ -54,6 +56,32 @@ def collector_in_trouble() -> Snapshot:
     return replace(snapshot, pods=[pod], replica_sets=[*snapshot.replica_sets, replica_set])
 
 
+def collector_with_words(words: str, available: int = 1) -> Snapshot:
+    """A new collector that refuses its configuration; of the one before, so many go on."""
+    status = deployment_status(
+        1, conditions=[progressing("ReplicaSetUpdated")], replicas=2, availableReplicas=available
+    )
+    snapshot = a_snapshot(collector=status)
+    pod = a_pod(owner="photos-collector", template_hash="collector")
+    check = {"name": "check-config", **crashed(1, words)}
+    pod["status"]["initContainerStatuses"] = [check]
+    replica_set = a_replica_set(snapshot.children[COLLECTOR], "collector")
+    return replace(snapshot, pods=[pod], replica_sets=[*snapshot.replica_sets, replica_set])
+
+
+REFUSAL = """Error: failed to get config: cannot unmarshal the configuration: decoding failed:
+
+'processors' error reading configuration for "tail_sampling":
+
+'decision_wait' time: invalid duration
+"""
+REFUSED = (
+    "Container check-config of pod photos-collector-collector-aaaaa refuses the configuration: "
+    "failed to get config: cannot unmarshal the configuration: decoding failed: "
+    "'processors' error reading configuration for \"tail_sampling\": "
+    "'decision_wait' time: invalid duration; the collector of before goes on. "
+    "Next: kubectl logs photos-collector-collector-aaaaa -c check-config -n demo"
+)
 EXTERNAL = {"collector": {"mode": "External", "endpoint": "http://otel.monitoring:4318"}}
 TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
     "the managed collector runs": (
@@ -85,6 +113,27 @@ TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
         "False",
         Reason.IMAGE_PULL_FAILED,
         "Pod photos-collector-collector-aaaaa cannot pull image",
+    ),
+    "the collector refuses its configuration": (
+        collector_with_words(REFUSAL),
+        "False",
+        Reason.COLLECTOR_CONFIG_REJECTED,
+        REFUSED,
+    ),
+    "the collector refuses it without a word, and there is no other": (
+        collector_with_words("", available=0),
+        "False",
+        Reason.COLLECTOR_CONFIG_REJECTED,
+        "check-config of pod photos-collector-collector-aaaaa exited with code 1. Next:",
+    ),
+    "the collector's configuration cannot be written": (
+        replace(
+            a_snapshot(),
+            failures=[a_failure("ConfigMap", 403, "you may not", name="photos-collector-0a1b2c")],
+        ),
+        "False",
+        Reason.APPLY_FORBIDDEN,
+        "you may not",
     ),
     "spans go elsewhere, and nobody knows whether they arrive": (
         a_snapshot(observability=EXTERNAL),

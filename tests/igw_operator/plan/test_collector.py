@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -7,16 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
-from igw_operator import conventions
-from plan_kit.children import build, container
+from plan_kit.children import build, collector_config, container, pod_spec
 
 KEY = ("Deployment", "photos-collector")
-CONFIG = ("ConfigMap", "photos-collector")
 
 
 def config(**observability: Any) -> dict[str, Any]:
     """The collector's configuration as it reads it."""
-    text = build(observability=observability)[CONFIG]["data"]["collector.yaml"]
+    text = collector_config(build(observability=observability))["data"]["collector.yaml"]
     document = yaml.safe_load(text)
     assert isinstance(document, dict)
     return document
@@ -67,20 +66,35 @@ def test_sends_to_the_backend(endpoint: str, insecure: bool) -> None:
 
 def test_waits_for_the_slowest_request() -> None:
     """A trace is not judged before its last span can have come."""
-    text = build(serving={"timeout": "90s"})[CONFIG]["data"]["collector.yaml"]
+    text = collector_config(build(serving={"timeout": "90s"}))["data"]["collector.yaml"]
     sampling = yaml.safe_load(text)["processors"]["tail_sampling"]
     assert sampling["decision_wait"] == "96s"
 
 
 def test_starts_anew_when_its_configuration_changes() -> None:
-    """The collector reads its configuration once."""
-    hashes = {
-        build(observability={"tracing": {"samplingPercent": percent}})[KEY]["spec"]["template"][
-            "metadata"
-        ]["annotations"][conventions.ANNOTATION_CONFIG_HASH]
-        for percent in (1, 2)
-    }
-    assert len(hashes) == 2
+    """The collector reads its configuration once, and each pod the one it was made for."""
+    one, other = (
+        build(observability={"tracing": {"samplingPercent": percent}}) for percent in (1, 2)
+    )
+    assert one[KEY]["spec"]["template"] != other[KEY]["spec"]["template"]
+    assert ("ConfigMap", collector_config(one)["metadata"]["name"]) not in other
+
+
+def test_names_its_configuration_by_what_is_in_it() -> None:
+    """The same text is the same object; whatever else is edited touches it not."""
+    one, other = build(), build(slo={"latency": {"threshold": "150ms"}}, serving={"maxBatch": 8})
+    assert collector_config(one) == collector_config(other)
+    assert re.fullmatch(r"photos-collector-[0-9a-f]{10}", collector_config(one)["metadata"]["name"])
+
+
+def test_checks_its_configuration_before_it_starts() -> None:
+    """With its own image and the very file, before the old collector is let go."""
+    (check,) = pod_spec(build()[KEY])["initContainers"]
+    collector = container(build()[KEY])
+    assert check["args"] == ["validate", *collector["args"]]
+    for key in ("image", "imagePullPolicy", "env", "resources", "securityContext", "volumeMounts"):
+        assert check[key] == collector[key]
+    assert check["terminationMessagePolicy"] == "FallbackToLogsOnError"
 
 
 def test_changes_by_surge() -> None:

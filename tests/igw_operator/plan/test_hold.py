@@ -13,11 +13,19 @@ import yaml
 
 from factories import a_gateway, a_runtime
 from igw_operator import conventions
+from igw_operator.act.prune import find_unwanted
 from igw_operator.api.objects import Gateway, Manifest, parse_gateway
 from igw_operator.errors import SpecError
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import diff, stamp
-from igw_operator.plan.hold import Held, digest_inputs, hold_templates, read_applied
+from igw_operator.plan.hashing import build_digest
+from igw_operator.plan.hold import (
+    Held,
+    digest_inputs,
+    hold_templates,
+    list_configs,
+    read_applied,
+)
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.revision import Revision, read_recorded, revision_of
 
@@ -137,6 +145,62 @@ def test_sampling_concerns_the_collector_alone() -> None:
     live = applied(held(gateway), gateway)
     edited = a_gateway(observability={"tracing": {"samplingPercent": 50}})
     assert held(edited, live, version="2").names == ("photos",)
+
+
+def with_other_config(live: dict[tuple[str, str], Manifest]) -> str:
+    """Have the collector's configuration be one of another operator; return its name."""
+    template = live[COLLECTOR]["spec"]["template"]
+    record = json.loads(
+        live[COLLECTOR]["metadata"]["annotations"][conventions.ANNOTATION_APPLIED_TEMPLATE]
+    )
+    (volume,) = template["spec"]["volumes"]
+    (config,) = (it for it in live if it == ("ConfigMap", volume["configMap"]["name"]))
+    volume["configMap"] = {"name": "photos-collector-of-before"}
+    manifest = live.pop(config)
+    manifest["metadata"]["name"] = "photos-collector-of-before"
+    live["ConfigMap", "photos-collector-of-before"] = manifest
+    record = {"inputs": record["inputs"], "template": template}
+    record["digest"] = build_digest([record["inputs"], template])
+    live[COLLECTOR]["metadata"]["annotations"][conventions.ANNOTATION_APPLIED_TEMPLATE] = (
+        json.dumps(record)
+    )
+    return config[1]
+
+
+def test_a_collector_that_is_left_alone_keeps_its_configuration() -> None:
+    """Its pod may start again at any time: with what it was made for, not with what waits."""
+    gateway = a_gateway()
+    live = applied(held(gateway), gateway)
+    name = with_other_config(live)
+    result = held(gateway, live)
+    assert result.names == ("photos-collector",)
+    after = applied(result, gateway)
+    assert list_configs(after[COLLECTOR]["spec"]["template"]) == {"photos-collector-of-before"}
+    assert ("ConfigMap", name) not in after
+    assert find_unwanted(live.values(), after.values(), gateway.uid) == []
+
+
+def test_a_collector_whose_configuration_is_gone_gets_a_new_one() -> None:
+    """Its pod could never start again."""
+    gateway = a_gateway()
+    live = applied(held(gateway), gateway)
+    name = with_other_config(live)
+    del live["ConfigMap", "photos-collector-of-before"]
+    result = held(gateway, live)
+    assert result.names == ()
+    after = applied(result, gateway)
+    assert list_configs(after[COLLECTOR]["spec"]["template"]) == {name}
+    assert ("ConfigMap", name) in after
+
+
+def test_a_volume_that_somebody_added_releases_nothing() -> None:
+    """A ConfigMap of others is theirs to keep."""
+    gateway = a_gateway()
+    children = build_children(PlanInput(gateway=gateway, runtime=a_runtime()))
+    live = applied(Held(children=children), gateway)
+    volumes = live[SERVER]["spec"]["template"]["spec"]["volumes"]
+    volumes.append({"name": "ca", "configMap": {"name": "company-ca"}})
+    assert "photos" in held(gateway, live, version="2").names
 
 
 def test_what_an_operator_without_records_wrote_is_adopted() -> None:

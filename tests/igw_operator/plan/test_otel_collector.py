@@ -11,7 +11,7 @@ from igw_operator.api.objects import Manifest
 from igw_operator.plan.otel_collector import list_claims
 from igw_operator.plan.prune import prune
 from igw_operator.plan.runtime_config import hash_static
-from plan_kit.children import EVERY_API, an_input, build, container
+from plan_kit.children import EVERY_API, an_input, build, collector_config, container
 
 KEY = ("OpenTelemetryCollector", "photos")
 DELEGATED: dict[str, Any] = {"collector": {"mode": "OpenTelemetryCollector"}}
@@ -24,7 +24,7 @@ def delegated(**arguments: Any) -> dict[tuple[str, str], Manifest]:
 
 def test_has_the_pipeline_of_the_managed_collector() -> None:
     """The same document, also where a part of it is empty."""
-    text = build()["ConfigMap", "photos-collector"]["data"]["collector.yaml"]
+    text = collector_config(build())["data"]["collector.yaml"]
     assert prune(delegated()[KEY])["spec"]["config"] == yaml.safe_load(text)
 
 
