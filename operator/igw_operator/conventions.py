@@ -82,6 +82,10 @@ ENDPOINT_PATTERN: Final = (
     "/predict|/v2/models/.+/infer|/v1/models/.+:predict"
     "|/inference[.]GRPCInferenceService/ModelInfer"
 )
+# Spans that no collector got, as the runtime counts them.
+METRIC_SPANS_LOST: Final = "igw_runtime_spans_lost_total"
+# On the series of a collector, so that nobody takes its pod for one that serves.
+TARGET_COMPONENT: Final = "component"
 # One observation for each prediction, whatever its class.
 METRIC_PREDICTIONS: Final = "model_prediction_confidence_count"
 METRIC_QUEUE: Final = "inference_queue_size"

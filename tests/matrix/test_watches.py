@@ -126,10 +126,10 @@ def test_one_watch_lags(still: Rig, plural: str) -> None:
     """Eight seconds behind: made and edited meanwhile, each child is written once for each."""
     place, gate, mark = still.place(), Gate(), still.operator.mark()
     reference = still.reference
-    late = event_of(plural, place.namespace)
+    late, count = event_of(plural, place.namespace), len(reference.state["children"])
     with place.recording() as written, still.proxy.event_fault(late, hold(gate)):
         place.apply()
-        wait_for(lambda: len(place.children()) >= 15, "all children", WAIT_SECONDS)
+        wait_for(lambda: len(place.children()) >= count, "all children", WAIT_SECONDS)
         oracles.stay(8)
         gate.open()
         still.settled(place)

@@ -118,6 +118,8 @@ class Reason(StrEnum):
     OPENTELEMETRY_OPERATOR_MISSING = "OpenTelemetryOperatorMissing"  # the cluster lacks its CRD
     PROMETHEUS_OPERATOR_MISSING = "PrometheusOperatorMissing"  # the cluster lacks its CRDs
 
+    SPANS_LOST = "SpansLost"  # spans are lost between the runtime and the trace backend
+
     # Monitoring and objectives, as Prometheus itself tells it.
     NOT_SELECTED = "NotSelected"  # no Prometheus object selects both monitor and rules
     TARGET_DOWN = "TargetDown"  # Prometheus cannot scrape a pod

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
@@ -43,6 +44,15 @@ class SloReading:
     """Share of the window that samples cover."""
 
 
+class SpanLoss(StrEnum):
+    """Where spans are lost, the cause before what follows from it."""
+
+    BACKEND = "backend"  # the collector sent them, and gave up
+    QUEUE = "queue"  # too many wait in the collector for the backend
+    REFUSED = "refused"  # the collector is at its memory limit
+    RUNTIME = "runtime"  # no collector got them
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What Prometheus says of one gateway, in one round of questions to all servers.
@@ -74,6 +84,10 @@ class Reading:
     """How long the server keeps samples, where that is shorter than the SLO window."""
     is_overdue: bool = False
     """Whether the proof has been missing for so long that waiting is over."""
+    is_collector_scraped: bool = False
+    """Whether the collector's own metrics arrive."""
+    spans_lost: tuple[tuple[SpanLoss, int], ...] = ()
+    """Where spans were lost within five minutes, and about how many; the cause first."""
     slos: tuple[SloReading, ...] = ()
     as_of: datetime | None = None
     """The time of the answers, by Prometheus' own clock."""

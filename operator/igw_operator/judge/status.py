@@ -24,7 +24,7 @@ from igw_operator.api.status import (
     SloStatus,
     as_status,
 )
-from igw_operator.judge import objectives
+from igw_operator.judge import objectives, telemetry
 from igw_operator.judge.conditions import (
     ConditionType,
     build_conditions,
@@ -116,6 +116,7 @@ def _judge_surroundings(
     gateway, reading = scene.snapshot.gateway, scene.snapshot.reading
     monitoring = conditions_by_type(previous).get(ConditionType.MONITORING_READY) or {}
     met = conditions_by_type(previous).get(ConditionType.SLO_MET) or {}
+    spans = conditions_by_type(previous).get(ConditionType.TELEMETRY_READY) or {}
     if gateway is None:
         # What is asked for is not known, so nothing can be compared with it.
         text = "Not judged, because the spec is invalid"
@@ -140,7 +141,9 @@ def _judge_surroundings(
             monitoring,
             _carry(scene, monitoring, FROM_READINGS),
         ),
-        ConditionType.TELEMETRY_READY: judge_telemetry(scene, gateway),
+        ConditionType.TELEMETRY_READY: judge_telemetry(
+            scene, gateway, _carry(scene, spans, telemetry.FROM_READINGS)
+        ),
         ConditionType.SLO_MET: judge_objectives(
             gateway, reading, slos, _carry(scene, met, objectives.FROM_READINGS)
         ),

@@ -9,8 +9,11 @@ all the memory that there is, so a restart changes nothing.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
+
+from igw_operator.judge.snapshot import SpanLoss
 
 _PERCENT: Final = "%"
 _BUDGET_STEP: Final = Decimal("0.1")
@@ -20,6 +23,7 @@ _FULL: Final = Decimal(100)
 _LEAST_BURN: Final = 0.1
 _BURN_SHARE: Final = 0.2
 _BURN_DIGITS: Final = 2
+_LOSS_FACTOR: Final = 2
 
 
 def step_budget(before: str | None, ratio: float | None) -> str | None:
@@ -41,6 +45,29 @@ def step_coverage(before: str | None, ratio: float | None) -> str | None:
     if ratio is None or not math.isfinite(ratio):
         return None
     return _step(before, Decimal(repr(ratio)) * 100, _COVERAGE_STEP)
+
+
+def step_losses(
+    before: Sequence[tuple[SpanLoss, int]], losses: Mapping[SpanLoss, float]
+) -> tuple[tuple[SpanLoss, int], ...]:
+    """Lost spans with one digit, such as 300, within a half and the double of the reading.
+
+    In the order of `SpanLoss`; it is an order of magnitude that is wanted. Places where less than
+    one was lost are left out.
+    """
+    known = dict(before)
+    lost = ((where, losses.get(where, 0.0)) for where in SpanLoss)
+    return tuple(
+        (where, _step_count(known.get(where), count))
+        for where, count in lost
+        if math.isfinite(count) and round(count) > 0
+    )
+
+
+def _step_count(before: int | None, count: float) -> int:
+    if before is not None and before / _LOSS_FACTOR <= count <= before * _LOSS_FACTOR:
+        return before
+    return int(_round(Decimal(round(count)), 1))
 
 
 def step_burn(before: str | None, rate: float | None) -> str | None:

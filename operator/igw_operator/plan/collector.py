@@ -24,6 +24,7 @@ from igw_operator.plan.labels import build_labels, build_metadata, build_selecto
 from igw_operator.plan.network_policy import build_collector_policy
 from igw_operator.plan.security import build_container_security, build_pod_security
 from igw_operator.plan.service_account import build_service_account
+from igw_operator.plan.service_monitor import build_collector_monitor
 
 SUFFIX: Final = "collector"
 _PORTS: Final = (
@@ -56,13 +57,14 @@ def build_collector(inputs: PlanInput) -> list[Manifest]:
     """All the objects of the collector, or none."""
     if not wants_collector(inputs.gateway.spec, CollectorMode.MANAGED):
         return []
-    policy = build_collector_policy(inputs)
+    policy, monitor = build_collector_policy(inputs), build_collector_monitor(inputs)
     return [
         build_service_account(inputs, COMPONENT_COLLECTOR, SUFFIX),
         _build_config(inputs),
         _build_service(inputs),
         *([policy] if policy else []),
         _build_deployment(inputs),
+        *([monitor] if monitor else []),
     ]
 
 

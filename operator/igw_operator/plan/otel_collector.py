@@ -26,6 +26,7 @@ from igw_operator.plan.labels import build_metadata
 from igw_operator.plan.network_policy import build_collector_policy
 from igw_operator.plan.security import build_container_security, build_pod_security
 from igw_operator.plan.service_account import build_service_account
+from igw_operator.plan.service_monitor import build_collector_monitor
 
 KIND: Final = "OpenTelemetryCollector"
 
@@ -35,12 +36,12 @@ def build_otel_collector(inputs: PlanInput) -> list[Manifest]:
     wanted = wants_collector(inputs.gateway.spec, CollectorMode.OPENTELEMETRY_COLLECTOR)
     if not (wanted and inputs.capabilities.otel_collectors):
         return []
-    policy = build_collector_policy(inputs)
+    policy, monitor = build_collector_policy(inputs), build_collector_monitor(inputs)
     # Its pods take no pull secrets, but their account does.
     account = build_service_account(inputs, COMPONENT_COLLECTOR, SUFFIX) | {
         "imagePullSecrets": [{"name": secret} for secret in inputs.runtime.spec.image_pull_secrets]
     }
-    return [account, *([policy] if policy else []), _build_collector(inputs)]
+    return [it for it in (account, policy, _build_collector(inputs), monitor) if it is not None]
 
 
 def list_claims(manifest: Mapping[str, Any]) -> set[tuple[str, str]]:

@@ -1,12 +1,13 @@
-"""The ServiceMonitor: how a Prometheus finds, scrapes and labels the runtime's pods."""
+"""The ServiceMonitors: how a Prometheus finds, scrapes and labels a gateway's pods."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from igw_operator import conventions
+from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Manifest
-from igw_operator.conventions import COMPONENT_RUNTIME
+from igw_operator.conventions import COMPONENT_COLLECTOR, COMPONENT_RUNTIME
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata
 
@@ -47,6 +48,51 @@ def build_service_monitor(inputs: PlanInput) -> Manifest | None:
                     "interval": f"{conventions.SCRAPE_INTERVAL_SECONDS}s",
                     "scrapeTimeout": "10s",
                     "relabelings": _build_relabelings(gateway.name),
+                }
+            ],
+        },
+    }
+
+
+def build_collector_monitor(inputs: PlanInput) -> Manifest | None:
+    """That of the collector, be it managed or the OpenTelemetry operator's; None as above.
+
+    What it loses on the way to the backend nobody else knows.
+    """
+    gateway = inputs.gateway
+    observability = gateway.spec.observability
+    if not (observability.metrics.enabled and inputs.capabilities.service_monitors):
+        return None
+    if observability.collector.mode is CollectorMode.MANAGED:
+        service = {conventions.LABEL_COMPONENT: COMPONENT_COLLECTOR}
+        port = conventions.PORT_NAME_METRICS
+    else:
+        # Of the Services that the OpenTelemetry operator makes, the one for this purpose.
+        service = {"operator.opentelemetry.io/collector-service-type": "monitoring"}
+        port = "monitoring"
+    metadata = build_metadata(gateway, COMPONENT_COLLECTOR, "collector")
+    metadata["labels"] = build_monitor_labels(inputs, metadata["labels"])
+    component = {
+        "action": "replace",
+        "targetLabel": conventions.TARGET_COMPONENT,
+        "replacement": COMPONENT_COLLECTOR,
+    }
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "ServiceMonitor",
+        "metadata": metadata,
+        "spec": {
+            "selector": {
+                "matchLabels": {conventions.LABEL_GATEWAY: gateway.child_name(), **service}
+            },
+            "sampleLimit": _SAMPLES_BASE,
+            "endpoints": [
+                {
+                    "port": port,
+                    "path": "/metrics",
+                    "interval": f"{conventions.SCRAPE_INTERVAL_SECONDS}s",
+                    "scrapeTimeout": "10s",
+                    "relabelings": [*_build_relabelings(gateway.name), component],
                 }
             ],
         },

@@ -1,7 +1,7 @@
 """What Prometheus makes of the gateways: asked in rounds, a few questions for the whole fleet.
 
 ``control.reconcile`` takes each gateway's reading from here and never waits for one; a gateway
-whose reading says something new is queued. A round costs each server three queries, however
+whose reading says something new is queued. A round costs each server four queries, however
 many gateways there are, and a few more where some lack the proof and Prometheus may know why.
 See ``docs/adr/0017``.
 """
@@ -23,7 +23,7 @@ from igw_operator.judge.finding import Verdict
 from igw_operator.judge.monitoring import judge_reading
 from igw_operator.judge.selection import find_faults, name_of
 from igw_operator.judge.snapshot import Reading
-from igw_operator.judge.steps import step_budget, step_burn, step_coverage
+from igw_operator.judge.steps import step_budget, step_burn, step_coverage, step_losses
 from igw_operator.world.cache import Cache, label_key
 from igw_operator.world.prometheus import PrometheusClient, Vector
 from igw_operator.world.proof import (
@@ -76,6 +76,12 @@ class _Told:
     reading: Reading
     verdict: Verdict
     steps: tuple[tuple[str | None, str | None, str | None], ...]
+
+    @property
+    def news(self) -> tuple[object, ...]:
+        """All that has to change for the gateway to be judged again."""
+        reading = self.reading
+        return self.verdict, self.steps, reading.is_collector_scraped, reading.spans_lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +223,7 @@ class Monitoring:
         before, watched.told = watched.told, told
         if told is None:
             return
-        if before is None or (before.verdict, before.steps) != (told.verdict, told.steps):
+        if before is None or before.news != told.news:
             self._enqueue(watched.wanted.key)
 
     async def _look_closer(self, doubtful: list[_Watched]) -> None:
@@ -302,6 +308,11 @@ class Monitoring:
             knows_operator=not wanted.needs_operator or wanted.key in answer.operator,
             enforced=server.overwrites_labels_of(self._operator_monitor),
             retention=server.keeps_less_than(wanted.window.days),
+            is_collector_scraped=wanted.key in answer.collectors,
+            spans_lost=step_losses(
+                watched.told.reading.spans_lost if watched.told else (),
+                answer.losses.get(wanted.key, {}),
+            ),
             slos=read_slos(wanted, answer),
             as_of=answer.at,
         )

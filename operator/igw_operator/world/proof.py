@@ -11,20 +11,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from itertools import starmap
 from typing import Final
 
 from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey
 from igw_operator.api.windows import Window
 from igw_operator.judge.selection import Selectable
-from igw_operator.judge.snapshot import SloReading
+from igw_operator.judge.snapshot import SloReading, SpanLoss
 from igw_operator.plan.slo.names import COVERAGE, OBJECTIVE, ratio_name
 from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.world.prometheus import Vector
 
 _BURN: Final = ratio_name("1h")
 # A pod that was scraped once within the last minute is scraped: one lost packet is no news.
-UP_QUERY: Final = 'max by (namespace, gateway, pod) (max_over_time(up{gateway!="",pod!=""}[1m]))'
+UP_QUERY: Final = (
+    f"max by (namespace, gateway, {conventions.TARGET_COMPONENT}, pod) "
+    '(max_over_time(up{gateway!="",pod!=""}[1m]))'
+)
 # Not the budget's own record: ratios are those of any objective, so an edit of it is followed at
 # once, whichever group of rules Prometheus evaluates first.
 _RECORDS: Final = (OBJECTIVE, COVERAGE, _BURN, *(ratio_name(window) for window in Window))
@@ -33,7 +37,26 @@ RECORDS_QUERY: Final = f'{{__name__=~"{"|".join(_RECORDS)}"}}'
 OPERATOR_QUERY: Final = (
     f"group by (namespace, gateway) (last_over_time({conventions.METRIC_DESIRED_REPLICAS}[10m]))"
 )
-QUERIES: Final = (UP_QUERY, RECORDS_QUERY, OPERATOR_QUERY)
+# Where spans are lost, on their way from the runtime to the backend. The collector's names are
+# those of 0.155, which a test reads off the binary.
+_LOSS_COUNTERS: Final[Mapping[SpanLoss, str]] = {
+    SpanLoss.RUNTIME: conventions.METRIC_SPANS_LOST,
+    SpanLoss.REFUSED: "otelcol_receiver_refused_spans_total",
+    SpanLoss.QUEUE: "otelcol_exporter_enqueue_failed_spans_total",
+    SpanLoss.BACKEND: "otelcol_exporter_send_failed_spans_total",
+}
+
+
+def _ask_for_losses(where: SpanLoss, counter: str) -> str:
+    mine = f'{counter}{{gateway!=""}}'
+    # A counter appears with the first loss, which no increase shows: new, it counts whole.
+    lost = f"({mine} unless {mine} offset 5m) or increase({mine}[5m])"
+    summed = f"sum by (namespace, gateway) ({lost}) >= 0.5"
+    return f'label_replace({summed}, "where", "{where}", "", "")'
+
+
+LOSSES_QUERY: Final = " or ".join(starmap(_ask_for_losses, _LOSS_COUNTERS.items()))
+QUERIES: Final = (UP_QUERY, RECORDS_QUERY, OPERATOR_QUERY, LOSSES_QUERY)
 _TOLERANCE: Final = 1e-9
 
 
@@ -73,7 +96,8 @@ class Wanted:
 
 def build_wanted(gateway: Gateway, children: Iterable[Manifest]) -> Wanted | None:
     """What is wanted of a gateway with these children; None: it is not to be monitored."""
-    by_kind = {child["kind"]: child for child in children}
+    others = gateway.child_name("collector")
+    by_kind = {it["kind"]: it for it in children if it["metadata"]["name"] != others}
     monitor, rules = by_kind.get("ServiceMonitor"), by_kind.get("PrometheusRule")
     if monitor is None or rules is None:
         return None
@@ -109,13 +133,25 @@ class Answer:
     """Whether each pod is scraped with success."""
     records: Mapping[ObjectKey, Sequence[Record]] = field(default_factory=dict)
     operator: frozenset[ObjectKey] = frozenset()
+    collectors: frozenset[ObjectKey] = frozenset()
+    """Gateways whose collector is scraped with success."""
+    losses: Mapping[ObjectKey, Mapping[SpanLoss, float]] = field(default_factory=dict)
+    """Spans lost within five minutes, where there are any."""
 
 
-def index(up: Vector, records: Vector, operator: Vector) -> Answer:
-    """The answers to the three queries, by gateway; series without one are left out."""
+def index(up: Vector, records: Vector, operator: Vector, losses: Vector) -> Answer:
+    """The answers to the queries, by gateway; series without one are left out."""
     pods: dict[ObjectKey, dict[str, bool]] = defaultdict(dict)
+    collectors: set[ObjectKey] = set()
     for sample in up.samples:
-        pods[_key_of(sample.labels)][sample.labels.get("pod", "")] = sample.value > 0
+        key = _key_of(sample.labels)
+        if sample.labels.get(conventions.TARGET_COMPONENT) != conventions.COMPONENT_COLLECTOR:
+            pods[key][sample.labels.get("pod", "")] = sample.value > 0
+        elif sample.value > 0:
+            collectors.add(key)
+    lost: dict[ObjectKey, dict[SpanLoss, float]] = defaultdict(dict)
+    for sample in losses.samples:
+        lost[_key_of(sample.labels)][SpanLoss(sample.labels["where"])] = sample.value
     recorded: dict[ObjectKey, list[Record]] = defaultdict(list)
     shared: dict[frozenset[tuple[str, str]], frozenset[tuple[str, str]]] = {}
     for sample in records.samples:
@@ -128,6 +164,8 @@ def index(up: Vector, records: Vector, operator: Vector) -> Answer:
         pods=pods,
         records=recorded,
         operator=frozenset(_key_of(sample.labels) for sample in operator.samples),
+        collectors=frozenset(collectors),
+        losses=lost,
     )
 
 

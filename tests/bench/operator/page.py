@@ -22,7 +22,7 @@ more about the machine than about the operator: compare within one run.
 
 """
 _NOTES: Final = """
-- (a) Fifteen children for each gateway, with server-side apply. The bare client makes the same
+- (a) All children of each gateway, with server-side apply. The bare client makes the same
   requests for children with the same concurrency, and nothing else; the operator also looks each
   child up before it creates it, watches, judges and reports.
 - (b) An edit of two objectives; nothing restarts. From sending it to the answer to the last

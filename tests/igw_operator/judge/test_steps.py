@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from igw_operator.judge.snapshot import SpanLoss
 from igw_operator.judge.steps import (
     derive_sli,
     read_percent,
     step_budget,
     step_burn,
     step_coverage,
+    step_losses,
 )
 
 Step = Callable[[str | None, float | None], str | None]
@@ -46,6 +48,29 @@ def test_a_budget_reads_like_this(ratio: float, text: str) -> None:
 def test_a_burn_rate_reads_like_this(rate: float, text: str) -> None:
     """With two digits, and nothing of what is nobody's concern."""
     assert step_burn(None, rate) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1.0, 1), (9.6, 10), (14.4, 10), (318.2, 300), (96_000.0, 100_000)]
+)
+def test_lost_spans_read_like_this(count: float, told: int) -> None:
+    """With one digit."""
+    assert step_losses((), {SpanLoss.QUEUE: count}) == ((SpanLoss.QUEUE, told),)
+
+
+def test_what_is_hardly_a_span_is_no_loss() -> None:
+    """Nor is what is no number."""
+    losses = {SpanLoss.QUEUE: 0.4, SpanLoss.BACKEND: float("nan"), SpanLoss.RUNTIME: 0.0}
+    assert step_losses((), losses) == ()
+
+
+@given(st.integers(1, 10_000), st.floats(0.6, 100_000))
+def test_lost_spans_are_at_most_twice_or_half_of_what_is_said(before: int, count: float) -> None:
+    """And what was said stays for as long as that is true."""
+    ((_, told),) = step_losses(((SpanLoss.QUEUE, before),), {SpanLoss.QUEUE: count})
+    assert told / 2 <= max(count, 1) <= told * 2
+    if before / 2 <= count <= before * 2:
+        assert told == before
 
 
 @pytest.mark.parametrize("step", [step_budget, step_burn, step_coverage])

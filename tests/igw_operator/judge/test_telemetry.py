@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from igw_operator.judge.reasons import Reason
-from igw_operator.judge.snapshot import Snapshot
+from igw_operator.judge.snapshot import Reading, Snapshot, SpanLoss
 from igw_operator.judge.status import judge
 from igw_operator.plan.inputs import Capabilities
 from scenes import (
@@ -164,6 +164,55 @@ TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
     ),
 }
 
+SERVER = "Prometheus monitoring/main"
+LOST = Reading(
+    server=SERVER,
+    is_collector_scraped=True,
+    spans_lost=((SpanLoss.BACKEND, 300), (SpanLoss.RUNTIME, 1)),
+)
+UNDELIVERED = Reading(server=SERVER, spans_lost=((SpanLoss.RUNTIME, 20),))
+READ: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "Prometheus counts lost spans": (
+        replace(a_snapshot(), reading=LOST),
+        "False",
+        Reason.SPANS_LOST,
+        (
+            "Prometheus monitoring/main counts lost spans within 5 minutes: the trace backend did not "
+            "take about 300 spans from the collector; about 1 span never left the runtime. "
+            "Next: kubectl logs deployment/photos-collector -n demo --tail=50"
+        ),
+    ),
+    "the runtime cannot reach an external collector": (
+        replace(a_snapshot(observability=EXTERNAL), reading=UNDELIVERED),
+        "False",
+        Reason.SPANS_LOST,
+        "about 20 spans never left the runtime. Next: kubectl logs deployment/photos -n demo",
+    ),
+    "an external collector loses nothing that the runtime knows of": (
+        replace(a_snapshot(observability=EXTERNAL), reading=Reading(server=SERVER)),
+        "Unknown",
+        Reason.NOT_VERIFIED,
+        "their arrival is not verified",
+    ),
+    "Prometheus counts no lost span": (
+        replace(a_snapshot(), reading=Reading(server=SERVER, is_collector_scraped=True)),
+        "True",
+        Reason.COLLECTOR_AVAILABLE,
+        "Collector photos-collector runs, and Prometheus monitoring/main counts no lost span",
+    ),
+    "nobody scrapes the collector": (
+        replace(a_snapshot(), reading=Reading(server=SERVER)),
+        "True",
+        Reason.COLLECTOR_AVAILABLE,
+        "its own metrics tell",
+    ),
+    "the collector is broken, and spans are lost": (
+        replace(collector_in_trouble(), reading=LOST),
+        "False",
+        Reason.IMAGE_PULL_FAILED,
+        "cannot pull image",
+    ),
+}
 DELEGATED: dict[str, Any] = {"collector": {"mode": "OpenTelemetryCollector"}}
 OTEL_COLLECTOR = ("OpenTelemetryCollector", "photos")
 
@@ -260,8 +309,8 @@ OTEL: dict[str, tuple[Snapshot, str, Reason, str]] = {
 
 @pytest.mark.parametrize(
     ("snapshot", "status", "reason", "says"),
-    [*TELEMETRY.values(), *OTEL.values()],
-    ids=[*TELEMETRY, *OTEL],
+    [*TELEMETRY.values(), *READ.values(), *OTEL.values()],
+    ids=[*TELEMETRY, *READ, *OTEL],
 )
 def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: str) -> None:
     """Spans have somewhere to go, or the condition says why not."""
@@ -270,6 +319,21 @@ def test_telemetry_ready(snapshot: Snapshot, status: str, reason: Reason, says: 
     assert found[:2] == (status, reason)
     assert says in found[2]
     assert ready_of(judge(snapshot, None, NOW))["status"] == "True"
+
+
+@pytest.mark.parametrize("reading", [LOST, Reading(server=SERVER, is_collector_scraped=True)])
+def test_a_new_operator_says_what_was_said_until_it_knows(reading: Reading) -> None:
+    """A restart writes no status."""
+    before = judge(replace(a_snapshot(), reading=reading), None, NOW)
+    after = judge(a_snapshot(), before, NOW)
+    assert condition_of(after, "TelemetryReady") == condition_of(before, "TelemetryReady")
+
+
+def test_what_nobody_will_know_is_not_carried_on() -> None:
+    """Without the Prometheus Operator's kinds there will be no reading to end it."""
+    before = judge(replace(a_snapshot(), reading=LOST), None, NOW)
+    after = judge(a_snapshot(capabilities=replace(FULL, service_monitors=False)), before, NOW)
+    assert condition_of(after, "TelemetryReady")["reason"] == Reason.COLLECTOR_AVAILABLE
 
 
 def test_no_rollout_is_held() -> None:

@@ -113,6 +113,28 @@ def test_listens_where_the_service_points() -> None:
     assert protocols["http"]["endpoint"] == f"0.0.0.0:{named['otlp-http']}"
 
 
+def test_is_scraped_as_what_it_is() -> None:
+    """By its own Service alone, and under a label by which no pod that serves is counted."""
+    children = build()
+    monitor = children["ServiceMonitor", "photos-collector"]["spec"]
+    selected = [
+        (name, {port["name"] for port in child["spec"]["ports"]})
+        for (kind, name), child in children.items()
+        if kind == "Service"
+        and monitor["selector"]["matchLabels"].items() <= child["metadata"]["labels"].items()
+    ]
+    ((name, ports),) = selected
+    assert name == "photos-collector"
+    assert ports >= {endpoint["port"] for endpoint in monitor["endpoints"]}
+    for endpoint in monitor["endpoints"]:
+        labels = {
+            it["targetLabel"]: it["replacement"]
+            for it in endpoint["relabelings"]
+            if "replacement" in it
+        }
+        assert labels == {"gateway": "photos", "component": "collector"}
+
+
 @pytest.mark.parametrize(
     "observability",
     [

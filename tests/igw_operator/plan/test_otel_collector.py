@@ -41,7 +41,17 @@ def test_has_the_image_and_the_bounds_of_the_managed_collector() -> None:
 def test_nothing_else_of_the_managed_collector_is_made() -> None:
     """What bears its name then belongs to the OpenTelemetry operator, but for these."""
     named = {kind for kind, name in delegated() if name == "photos-collector"}
-    assert named == {"ServiceAccount", "NetworkPolicy"}
+    assert named == {"ServiceAccount", "NetworkPolicy", "ServiceMonitor"}
+
+
+def test_what_it_loses_is_scraped_by_way_of_the_other_operators_service() -> None:
+    """Of the Services that the OpenTelemetry operator makes, one is for this purpose."""
+    monitor = delegated()["ServiceMonitor", "photos-collector"]["spec"]
+    assert monitor["selector"]["matchLabels"] == {
+        "inference.igw.dev/gateway": "photos",
+        "operator.opentelemetry.io/collector-service-type": "monitoring",
+    }
+    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == ["monitoring"]
 
 
 def test_the_account_carries_the_pull_secrets() -> None:

@@ -16,12 +16,19 @@ from factories import a_gateway
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey
 from igw_operator.errors import PrometheusError
-from igw_operator.judge.snapshot import Reading
+from igw_operator.judge.snapshot import Reading, SpanLoss
 from igw_operator.plan.children import build_children
 from igw_operator.world.cache import Cache
 from igw_operator.world.monitoring import Monitoring
 from igw_operator.world.prometheus import Sample, Vector
-from igw_operator.world.proof import OPERATOR_QUERY, RECORDS_QUERY, UP_QUERY, build_wanted
+from igw_operator.world.proof import (
+    LOSSES_QUERY,
+    OPERATOR_QUERY,
+    QUERIES,
+    RECORDS_QUERY,
+    UP_QUERY,
+    build_wanted,
+)
 from operator_fakes import FakeClock
 from plan_kit.children import an_input
 
@@ -42,6 +49,8 @@ class FakePrometheus:
         self.pods: dict[ObjectKey, dict[str, bool]] = {}
         self.records: dict[ObjectKey, list[Sample]] = {}
         self.operator: set[ObjectKey] = set()
+        self.collectors: set[ObjectKey] = set()
+        self.losses: dict[ObjectKey, dict[str, float]] = {}
         self.target_errors: dict[str, str] = {}
         self.rule_error = ""
         self.is_down = False
@@ -85,6 +94,19 @@ class FakeClient:
                     Sample({**_identify(key), "pod": pod}, float(up))
                     for key, pods in found.pods.items()
                     for pod, up in pods.items()
+                ]
+                + [
+                    Sample(_identify(key) | {"component": "collector", "pod": "c"}, 1.0)
+                    for key in found.collectors
+                ],
+                AT,
+            )
+        if promql == LOSSES_QUERY:
+            return Vector(
+                [
+                    Sample(_identify(key) | {"where": where}, count)
+                    for key, lost in found.losses.items()
+                    for where, count in lost.items()
                 ],
                 AT,
             )
@@ -198,6 +220,56 @@ async def test_a_full_proof() -> None:
         assert slo.coverage == 0.5
 
 
+async def test_lost_spans_are_news_and_so_is_their_end() -> None:
+    """By order of magnitude: what trembles around a number queues nobody."""
+    stage = Stage()
+    server = stage.add_prometheus()
+    server.learn(PHOTOS)
+    stage.add_pod()
+    await stage.monitoring.prime()
+    stage.read(PHOTOS)
+    assert await stage.rounds() == []
+
+    server.losses[PHOTOS.key] = {"runtime": 7.4, "backend": 318.2}
+    assert await stage.rounds() == [PHOTOS.key]
+    reading = stage.read(PHOTOS)
+    assert reading is not None
+    assert reading.spans_lost == ((SpanLoss.BACKEND, 300), (SpanLoss.RUNTIME, 7))
+    for count in (200, 550, 349, 351):
+        server.losses[PHOTOS.key] = {"runtime": 6.0, "backend": count}
+        assert await stage.rounds() == []
+
+    server.losses.clear()
+    assert await stage.rounds() == [PHOTOS.key]
+
+
+async def test_a_collector_that_is_scraped_serves_nothing() -> None:
+    """Its pod proves nothing of the gateway's pods, but that its own numbers are known."""
+    stage = Stage()
+    server = stage.add_prometheus()
+    server.learn(PHOTOS)
+    server.pods.clear()
+    stage.add_pod()
+    await stage.monitoring.prime()
+    stage.read(PHOTOS)
+    server.collectors.add(PHOTOS.key)
+    assert PHOTOS.key in await stage.rounds()
+    reading = stage.read(PHOTOS)
+    assert reading is not None
+    assert (reading.is_collector_scraped, reading.has_targets) == (True, False)
+
+
+def test_of_two_monitors_the_runtimes_is_to_be_proven() -> None:
+    """Whichever comes first."""
+    children = children_of(PHOTOS)
+    monitors = [it["metadata"]["name"] for it in children if it["kind"] == "ServiceMonitor"]
+    assert sorted(monitors) == ["photos", "photos-collector"]
+    for order in (children, children[::-1]):
+        wanted = build_wanted(PHOTOS, order)
+        assert wanted is not None
+        assert wanted.monitor.name == "photos"
+
+
 async def test_before_the_first_answer_nothing_is_known() -> None:
     """And a server that hangs does not hold up the start."""
     stage = Stage()
@@ -248,7 +320,7 @@ async def test_a_thousand_gateways_cost_as_many_questions_as_one() -> None:
         await stage.rounds(1)
         counts[size] = dict(stage.client.asked)
 
-    assert counts[1000] == counts[10] == {"query": 3, "rules": 5, "targets": 5}
+    assert counts[1000] == counts[10] == {"query": len(QUERIES), "rules": 5, "targets": 5}
 
 
 async def test_only_who_has_news_is_queued() -> None:
@@ -369,7 +441,7 @@ async def test_a_failing_scrape_is_told_in_prometheus_words() -> None:
     stage.add_pod()
     await stage.rounds(1)
     stage.read(PHOTOS)
-    assert stage.client.asked == {"query": 3}
+    assert stage.client.asked == {"query": len(QUERIES)}
 
     prometheus.learn(PHOTOS, up=False)
     prometheus.target_errors = {"photos-1": "context deadline exceeded"}

@@ -1,4 +1,4 @@
-"""Tools of the plan's tests: the real programs that judge what is rendered."""
+"""Tools of the tests: the real programs that judge what is rendered and asked."""
 
 from __future__ import annotations
 
