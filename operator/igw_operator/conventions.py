@@ -54,9 +54,11 @@ PORT_OTLP_GRPC: Final = 4317
 PORT_OTLP_HTTP: Final = 4318
 PORT_COLLECTOR_HEALTH: Final = 13133
 PORT_COLLECTOR_METRICS: Final = 8888
+PORT_SPAN_METRICS: Final = 8889
 PORT_NAME_HTTP: Final = "http"
 PORT_NAME_GRPC: Final = "grpc"
 PORT_NAME_METRICS: Final = "metrics"
+PORT_NAME_SPAN_METRICS: Final = "span-metrics"
 
 # What implementations of Gateway API put on a proxy that runs beside its Gateway.
 # https://gateway-api.sigs.k8s.io/geps/gep-1762/

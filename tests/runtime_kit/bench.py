@@ -84,6 +84,7 @@ def a_bench(
     workers: int = 1,
     state: State = State.READY,
     slow_seconds: float = 0.3,
+    objective_seconds: float | None = 0.3,
     sampling_percent: float = 100.0,
     **serving: Any,
 ) -> Iterator[Bench]:
@@ -126,6 +127,7 @@ def a_bench(
             metrics=metrics,
             tracer=tracer,
             slow_seconds=lambda: slow_seconds,
+            objective_seconds=lambda: objective_seconds,
             clock=desk.clock,
         ),
         lifecycle=lifecycle,

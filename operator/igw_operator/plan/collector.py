@@ -31,6 +31,7 @@ _PORTS: Final = (
     ("otlp-grpc", conventions.PORT_OTLP_GRPC),
     ("otlp-http", conventions.PORT_OTLP_HTTP),
     (conventions.PORT_NAME_METRICS, conventions.PORT_COLLECTOR_METRICS),
+    (conventions.PORT_NAME_SPAN_METRICS, conventions.PORT_SPAN_METRICS),
 )
 _CONFIG_ARGUMENT: Final = (
     f"--config={conventions.COLLECTOR_CONFIG_DIR}/{conventions.COLLECTOR_CONFIG_FILE}"

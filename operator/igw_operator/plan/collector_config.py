@@ -1,15 +1,16 @@
 """The managed collector's own configuration, as a document.
 
-Component names are those of 0.155 (``otlp_grpc``, not ``otlp``). Three parts that such
-pipelines often have are left out, each for a reason:
+Component names are those of 0.155 (``otlp_grpc``, not ``otlp``). Spans are counted before any is
+sampled away (``span_metrics``). They are no basis of an objective, for which the runtime measures
+by itself, but they tell the stages of a request apart. Two parts that such pipelines often have
+are left out, each for a reason:
 
 - ``k8s_attributes`` needs the right to read pods in the cluster, which nothing in a user's
   namespace should have. The runtime knows its pod, node and namespace and says so itself.
-- ``span_metrics``: the runtime measures every request itself, unsampled; a second set of
-  latencies with other buckets would only be taken for the first.
-- a ``latency`` policy with the SLO's threshold: it would put the threshold into this
-  configuration, and an SLO edit would restart the collector. The runtime has the threshold
-  among its live settings and marks a slow request's span with ``inference.slow``.
+- a ``latency`` policy with the SLO's threshold, or a bucket at it: that would put the threshold
+  into this configuration, and an SLO edit would restart the collector. The runtime has the
+  threshold among its live settings, marks a slow request's span with ``inference.slow``, and says
+  of each that the objective counts whether it is over it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ from igw_operator.api.fields import parse_duration
 from igw_operator.api.objects import Gateway
 
 SLOW_ATTRIBUTE: Final = "inference.slow"
+OVER_OBJECTIVE_ATTRIBUTE: Final = "inference.over_objective"
+# Those of the runtime's http_request_duration_seconds, so that the two can be compared.
+BUCKETS_SECONDS: Final = (
+    *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
+    *(0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
+)
 
 # Spans of one trace arrive within the runtime's export interval (5 s) and its batch's age.
 _EXPORT_SECONDS: Final = 6
@@ -33,6 +40,11 @@ _EXPORT_SECONDS: Final = 6
 _TRACES_IN_MEMORY: Final = 20_000
 # Ten times the traces in memory, so that a late span follows what was decided.
 _DECISIONS_IN_MEMORY: Final = 200_000
+# About 50 MiB of kept spans wait while the backend is away, each batch for five minutes.
+_SPANS_IN_QUEUE: Final = 50_000
+_RETRY_SECONDS: Final = 300
+# One pod has about ten kinds of spans; more means that a name went wild.
+_SPAN_SERIES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +78,7 @@ def read_settings(gateway: Gateway) -> CollectorSettings:
 
 
 def build_collector_config(settings: CollectorSettings) -> dict[str, Any]:
-    """Receive, limit memory, judge whole traces, batch, send."""
+    """Receive, limit memory, count; then judge whole traces, batch, send."""
     exporters = _build_exporters(settings.endpoint)
     return {
         "extensions": {"health_check": {"endpoint": _listen(conventions.PORT_COLLECTOR_HEALTH)}},
@@ -87,16 +99,26 @@ def build_collector_config(settings: CollectorSettings) -> dict[str, Any]:
             "tail_sampling": _build_sampling(settings),
             "batch": {},
         },
-        "exporters": exporters,
+        "connectors": {"forward": {}, "span_metrics": _build_span_metrics()},
+        "exporters": {
+            **exporters,
+            "prometheus": {"endpoint": _listen(conventions.PORT_SPAN_METRICS)},
+        },
         "service": {
             "extensions": ["health_check"],
             "telemetry": {"metrics": {"readers": [_build_own_metrics()]}},
             "pipelines": {
                 "traces": {
                     "receivers": ["otlp"],
-                    "processors": ["memory_limiter", "tail_sampling", "batch"],
+                    "processors": ["memory_limiter"],
+                    "exporters": ["span_metrics", "forward"],
+                },
+                "traces/kept": {
+                    "receivers": ["forward"],
+                    "processors": ["tail_sampling", "batch"],
                     "exporters": list(exporters),
-                }
+                },
+                "metrics": {"receivers": ["span_metrics"], "exporters": ["prometheus"]},
             },
         },
     }
@@ -133,6 +155,20 @@ def _build_sampling(settings: CollectorSettings) -> dict[str, Any]:
     }
 
 
+def _build_span_metrics() -> dict[str, Any]:
+    return {
+        "histogram": {
+            "unit": "s",
+            "explicit": {"buckets": [f"{round(bound * 1000)}ms" for bound in BUCKETS_SECONDS]},
+        },
+        "dimensions": [{"name": OVER_OBJECTIVE_ATTRIBUTE}],
+        "metrics_flush_interval": f"{conventions.SCRAPE_INTERVAL_SECONDS}s",
+        # What a pod that is gone had counted goes, too.
+        "metrics_expiration": "5m",
+        "aggregation_cardinality_limit": _SPAN_SERIES,
+    }
+
+
 def _build_exporters(endpoint: str | None) -> dict[str, Any]:
     if endpoint is None:
         # Nowhere to send them: print each kept span in one line with its trace id, so that a
@@ -141,7 +177,26 @@ def _build_exporters(endpoint: str | None) -> dict[str, Any]:
         return {"debug": {"verbosity": "normal"}}
     # host:port is plain text within the cluster; https://host:port is TLS with the system's CAs.
     insecure = not endpoint.startswith("https://")
-    return {"otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": insecure}}}
+    return {
+        "otlp_grpc": {
+            "endpoint": endpoint,
+            "tls": {"insecure": insecure},
+            # Both said outright, as what is lost follows from them. A full queue drops and counts:
+            # to block would hold up what judges traces, and in the end the runtime.
+            "sending_queue": {
+                "enabled": True,
+                "sizer": "items",
+                "queue_size": _SPANS_IN_QUEUE,
+                "block_on_overflow": False,
+            },
+            "retry_on_failure": {
+                "enabled": True,
+                "initial_interval": "1s",
+                "max_interval": "15s",
+                "max_elapsed_time": f"{_RETRY_SECONDS}s",
+            },
+        }
+    }
 
 
 def _build_own_metrics() -> dict[str, Any]:

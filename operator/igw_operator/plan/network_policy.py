@@ -44,7 +44,12 @@ def build_collector_policy(inputs: PlanInput) -> Manifest | None:
     senders = [{"podSelector": {"matchLabels": selector}}]
     ingress = [
         _build_rule("from", senders, conventions.PORT_OTLP_GRPC, conventions.PORT_OTLP_HTTP),
-        _build_rule("from", _build_scrapers(inputs), conventions.PORT_COLLECTOR_METRICS),
+        _build_rule(
+            "from",
+            _build_scrapers(inputs),
+            conventions.PORT_COLLECTOR_METRICS,
+            conventions.PORT_SPAN_METRICS,
+        ),
     ]
     egress = [_build_dns_rule()]
     endpoint = gateway.spec.observability.tracing.endpoint

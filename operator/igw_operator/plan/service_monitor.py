@@ -64,12 +64,13 @@ def build_collector_monitor(inputs: PlanInput) -> Manifest | None:
     if not (observability.metrics.enabled and inputs.capabilities.service_monitors):
         return None
     if observability.collector.mode is CollectorMode.MANAGED:
-        service = {conventions.LABEL_COMPONENT: COMPONENT_COLLECTOR}
-        port = conventions.PORT_NAME_METRICS
+        key, values = conventions.LABEL_COMPONENT, [COMPONENT_COLLECTOR]
+        ports = [conventions.PORT_NAME_METRICS, conventions.PORT_NAME_SPAN_METRICS]
     else:
-        # Of the Services that the OpenTelemetry operator makes, the one for this purpose.
-        service = {"operator.opentelemetry.io/collector-service-type": "monitoring"}
-        port = "monitoring"
+        # Of the Services that the OpenTelemetry operator makes, and as it names their ports: one
+        # has the collector's own metrics, the other one those of its exporter.
+        key, values = "operator.opentelemetry.io/collector-service-type", ["monitoring", "base"]
+        ports = ["monitoring", "prometheus"]
     metadata = build_metadata(gateway, COMPONENT_COLLECTOR, "collector")
     metadata["labels"] = build_monitor_labels(inputs, metadata["labels"])
     component = {
@@ -83,7 +84,8 @@ def build_collector_monitor(inputs: PlanInput) -> Manifest | None:
         "metadata": metadata,
         "spec": {
             "selector": {
-                "matchLabels": {conventions.LABEL_GATEWAY: gateway.child_name(), **service}
+                "matchLabels": {conventions.LABEL_GATEWAY: gateway.child_name()},
+                "matchExpressions": [{"key": key, "operator": "In", "values": values}],
             },
             "sampleLimit": _SAMPLES_BASE,
             "endpoints": [
@@ -94,6 +96,7 @@ def build_collector_monitor(inputs: PlanInput) -> Manifest | None:
                     "scrapeTimeout": "10s",
                     "relabelings": [*_build_relabelings(gateway.name), component],
                 }
+                for port in ports
             ],
         },
     }

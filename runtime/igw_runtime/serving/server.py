@@ -259,6 +259,10 @@ class ModelServer:
                 metrics=self._metrics,
                 tracer=self._tracing.tracer,
                 slow_seconds=lambda: self._live.tracing.slow_threshold_seconds,
+                # The threshold of the latency objective, for which the bucket is wanted.
+                objective_seconds=lambda: min(
+                    self._live.metrics.latency_buckets_seconds, default=None
+                ),
             ),
             lifecycle=self._lifecycle,
             model_name=self._settings.model.name,

@@ -27,7 +27,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from igw_runtime.errors import REJECTION_SLUGS, RequestError
 from igw_runtime.telemetry import names
-from igw_runtime.telemetry.metrics import Metrics
+from igw_runtime.telemetry.metrics import INFERENCE_ENDPOINTS, Metrics
 from igw_runtime.web.exchange import Exchange
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+=@-]{0,127}")
@@ -59,11 +59,13 @@ class Recorder:
         metrics: Metrics,
         tracer: Tracer,
         slow_seconds: Callable[[], float],
+        objective_seconds: Callable[[], float | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._tracer = tracer
         self._slow_seconds = slow_seconds
+        self._objective_seconds = objective_seconds
         self._clock = clock
         self._propagator = TraceContextTextMapPropagator()
 
@@ -126,6 +128,10 @@ class Recorder:
         exemplar = {"trace_id": exchange.trace_id} if worth_a_link else None
         self._metrics.request_seconds.observe(seconds, *labels, exemplar=exemplar)
         _finish_span(span, exchange, slow=slow, failed=failed)
+        objective = self._objective_seconds()
+        # As the latency objective counts: answered predictions only, and its bound is within it.
+        if objective is not None and _is_counted(exchange.endpoint, status):
+            span.set_attribute(names.OVER_OBJECTIVE, seconds > objective)
         fields: MutableMapping[str, Any] = {
             "method": arrival.method,
             "endpoint": exchange.endpoint,
@@ -142,6 +148,10 @@ def choose_request_id(header: str | None) -> str:
     if header is not None and _REQUEST_ID.fullmatch(header):
         return header
     return str(uuid.uuid4())
+
+
+def _is_counted(endpoint: str, status: int) -> bool:
+    return endpoint in INFERENCE_ENDPOINTS and status // 100 == 2  # noqa: PLR2004
 
 
 def _finish_span(span: Span, exchange: Exchange, *, slow: bool, failed: bool) -> None:

@@ -177,8 +177,8 @@ READ: dict[str, tuple[Snapshot, str, Reason, str]] = {
         "False",
         Reason.SPANS_LOST,
         (
-            "Prometheus monitoring/main counts lost spans within 5 minutes: the trace backend did not "
-            "take about 300 spans from the collector; about 1 span never left the runtime. "
+            "Prometheus monitoring/main counts lost spans within 5 minutes: the trace backend "
+            "did not take about 300 spans from the collector; about 1 span never left the runtime. "
             "Next: kubectl logs deployment/photos-collector -n demo --tail=50"
         ),
     ),

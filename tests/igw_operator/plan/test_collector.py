@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from igw_operator.plan.collector_config import BUCKETS_SECONDS
+from igw_runtime.telemetry import names
+from igw_runtime.telemetry.metrics import REQUEST_BUCKETS
 from plan_kit.children import build, collector_config, container, pod_spec
 
 KEY = ("Deployment", "photos-collector")
@@ -29,28 +32,54 @@ def test_keeps_errors_slow_requests_and_a_share() -> None:
         "boolean_attribute",
         "probabilistic",
     ]
-    assert policies[1]["boolean_attribute"] == {"key": "inference.slow", "value": True}
+    assert policies[1]["boolean_attribute"] == {"key": names.SLOW, "value": True}
     assert policies[2]["probabilistic"] == {"sampling_percentage": 2.5}
 
 
 def test_limits_memory_before_anything_else() -> None:
     """Memory first, whole traces next, batches last."""
-    (pipeline,) = config()["service"]["pipelines"].values()
-    assert pipeline["processors"] == ["memory_limiter", "tail_sampling", "batch"]
+    pipelines = config()["service"]["pipelines"]
+    assert pipelines["traces"]["processors"] == ["memory_limiter"]
+    assert pipelines["traces"]["receivers"] == ["otlp"]
+    assert pipelines["traces/kept"]["processors"] == ["tail_sampling", "batch"]
+
+
+def test_counts_spans_before_it_samples() -> None:
+    """What is dropped is counted too; and an edit of the SLO is no other configuration."""
+    document = config()
+    pipelines = document["service"]["pipelines"]
+    assert pipelines["traces"]["exporters"] == ["span_metrics", "forward"]
+    assert pipelines["traces/kept"]["receivers"] == ["forward"]
+    assert pipelines["metrics"] == {"receivers": ["span_metrics"], "exporters": ["prometheus"]}
+    counting = document["connectors"]["span_metrics"]
+    assert counting["dimensions"] == [{"name": names.OVER_OBJECTIVE}]
+    assert counting["histogram"]["unit"] == "s"
+
+
+def test_counts_in_the_runtimes_own_buckets() -> None:
+    """Both are written down once on each side."""
+    assert BUCKETS_SECONDS == REQUEST_BUCKETS
+    buckets = config()["connectors"]["span_metrics"]["histogram"]["explicit"]["buckets"]
+    assert [float(it.removesuffix("ms")) / 1000 for it in buckets] == list(REQUEST_BUCKETS)
 
 
 def test_declares_everything_that_its_pipeline_uses() -> None:
     """No part is used undeclared, none declared unused."""
     document = config(tracing={"endpoint": "tempo:4317"})
-    (pipeline,) = document["service"]["pipelines"].values()
+    pipelines = document["service"]["pipelines"].values()
+    connectors = set(document["connectors"])
     for part in ("receivers", "processors", "exporters"):
-        assert set(pipeline[part]) == set(document[part])
+        used = {name for pipeline in pipelines for name in pipeline.get(part, ())}
+        assert used - connectors == set(document[part])
+        assert used >= connectors or part == "processors"
     assert set(document["service"]["extensions"]) == set(document["extensions"])
 
 
 def test_prints_one_line_a_span_when_there_is_no_backend() -> None:
     """A request can be followed from its log line without any trace backend."""
-    assert config()["exporters"] == {"debug": {"verbosity": "normal"}}
+    pipeline = config()["service"]["pipelines"]["traces/kept"]
+    assert pipeline["exporters"] == ["debug"]
+    assert config()["exporters"]["debug"] == {"verbosity": "normal"}
 
 
 @pytest.mark.parametrize(
@@ -59,9 +88,22 @@ def test_prints_one_line_a_span_when_there_is_no_backend() -> None:
 )
 def test_sends_to_the_backend(endpoint: str, insecure: bool) -> None:
     """With a backend nothing is printed; https means TLS."""
-    assert config(tracing={"endpoint": endpoint})["exporters"] == {
-        "otlp_grpc": {"endpoint": endpoint, "tls": {"insecure": insecure}}
+    document = config(tracing={"endpoint": endpoint})
+    assert document["service"]["pipelines"]["traces/kept"]["exporters"] == ["otlp_grpc"]
+    exporter = document["exporters"]["otlp_grpc"]
+    assert (exporter["endpoint"], exporter["tls"]) == (endpoint, {"insecure": insecure})
+
+
+def test_bounds_what_waits_for_the_backend() -> None:
+    """By spans, not by batches of any size; a full queue drops and never blocks."""
+    exporter = config(tracing={"endpoint": "tempo:4317"})["exporters"]["otlp_grpc"]
+    assert exporter["sending_queue"] == {
+        "enabled": True,
+        "sizer": "items",
+        "queue_size": 50_000,
+        "block_on_overflow": False,
     }
+    assert exporter["retry_on_failure"]["max_elapsed_time"] == "300s"
 
 
 def test_waits_for_the_slowest_request() -> None:
@@ -109,23 +151,30 @@ def test_listens_where_the_service_points() -> None:
     named = {port["name"]: port["containerPort"] for port in container(children[KEY])["ports"]}
     for port in children["Service", "photos-collector"]["spec"]["ports"]:
         assert named[port["targetPort"]] == port["port"]
-    protocols = config()["receivers"]["otlp"]["protocols"]
+    document = config()
+    protocols = document["receivers"]["otlp"]["protocols"]
     assert protocols["http"]["endpoint"] == f"0.0.0.0:{named['otlp-http']}"
+    span_metrics = document["exporters"]["prometheus"]["endpoint"]
+    assert span_metrics == f"0.0.0.0:{named['span-metrics']}"
 
 
 def test_is_scraped_as_what_it_is() -> None:
     """By its own Service alone, and under a label by which no pod that serves is counted."""
     children = build()
     monitor = children["ServiceMonitor", "photos-collector"]["spec"]
+    (expression,) = monitor["selector"]["matchExpressions"]
     selected = [
         (name, {port["name"] for port in child["spec"]["ports"]})
         for (kind, name), child in children.items()
         if kind == "Service"
         and monitor["selector"]["matchLabels"].items() <= child["metadata"]["labels"].items()
+        and child["metadata"]["labels"][expression["key"]] in expression["values"]
     ]
     ((name, ports),) = selected
     assert name == "photos-collector"
-    assert ports >= {endpoint["port"] for endpoint in monitor["endpoints"]}
+    scraped = [endpoint["port"] for endpoint in monitor["endpoints"]]
+    assert scraped == ["metrics", "span-metrics"]
+    assert ports >= set(scraped)
     for endpoint in monitor["endpoints"]:
         labels = {
             it["targetLabel"]: it["replacement"]

@@ -75,7 +75,7 @@ def test_a_route_closes_nothing_that_was_open() -> None:
     assert "from" not in rule(children[KEY]["spec"]["ingress"], 8080)
 
 
-@pytest.mark.parametrize(("key", "port"), [(KEY, 9090), (COLLECTOR, 8888)])
+@pytest.mark.parametrize(("key", "port"), [(KEY, 9090), (COLLECTOR, 8888), (COLLECTOR, 8889)])
 def test_admits_only_monitoring_to_metrics(key: tuple[str, str], port: int) -> None:
     """Where the platform names its monitoring namespaces, nobody else reads metrics."""
     children = build(defaults=Defaults(monitoring_namespaces=("monitoring",)))

@@ -45,13 +45,19 @@ def test_nothing_else_of_the_managed_collector_is_made() -> None:
 
 
 def test_what_it_loses_is_scraped_by_way_of_the_other_operators_service() -> None:
-    """Of the Services that the OpenTelemetry operator makes, one is for this purpose."""
+    """As it labels its Services and names their ports (0.148, internal/manifests/collector)."""
     monitor = delegated()["ServiceMonitor", "photos-collector"]["spec"]
-    assert monitor["selector"]["matchLabels"] == {
-        "inference.igw.dev/gateway": "photos",
-        "operator.opentelemetry.io/collector-service-type": "monitoring",
+    assert monitor["selector"] == {
+        "matchLabels": {"inference.igw.dev/gateway": "photos"},
+        "matchExpressions": [
+            {
+                "key": "operator.opentelemetry.io/collector-service-type",
+                "operator": "In",
+                "values": ["monitoring", "base"],
+            }
+        ],
     }
-    assert [endpoint["port"] for endpoint in monitor["endpoints"]] == ["monitoring"]
+    assert [it["port"] for it in monitor["endpoints"]] == ["monitoring", "prometheus"]
 
 
 def test_the_account_carries_the_pull_secrets() -> None:

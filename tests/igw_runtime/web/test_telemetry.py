@@ -247,3 +247,24 @@ async def test_plain_scrape_is_prometheus_text(bench: Bench) -> None:
 
     assert answer.headers["content-type"].startswith("text/plain")
     assert b"# TYPE http_requests_total counter" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("objective", "path", "body", "said"),
+    [
+        pytest.param(0.0, "/predict", PNG, True, id="over it"),
+        pytest.param(9.0, "/predict", PNG, False, id="within it"),
+        pytest.param(0.0, "/predict", b"no image", None, id="a client's error does not count"),
+        pytest.param(None, "/predict", PNG, None, id="there is none"),
+    ],
+)
+async def test_spans_say_whether_they_are_over_the_objective(
+    objective: float | None, path: str, body: bytes, *, said: bool | None
+) -> None:
+    """As the latency objective counts: answered predictions only."""
+    with a_bench(objective_seconds=objective) as bench:
+        await bench.client.post(path, body)
+        roots = [span for span in bench.spans.get_finished_spans() if span.parent is None]
+
+    (root,) = roots
+    assert (root.attributes or {}).get("inference.over_objective") is said
