@@ -13,6 +13,8 @@ from igw_operator.plan.labels import build_metadata
 
 # Series of one pod without its prediction classes; more means a label went wild.
 _SAMPLES_BASE: Final = 5000
+# A collector counts the spans of all pods: about 250 samples for each of them.
+_SAMPLES_OF_COLLECTOR: Final = 50_000
 
 
 def build_monitor_labels(inputs: PlanInput, labels: dict[str, str]) -> dict[str, str]:
@@ -87,7 +89,7 @@ def build_collector_monitor(inputs: PlanInput) -> Manifest | None:
                 "matchLabels": {conventions.LABEL_GATEWAY: gateway.child_name()},
                 "matchExpressions": [{"key": key, "operator": "In", "values": values}],
             },
-            "sampleLimit": _SAMPLES_BASE,
+            "sampleLimit": _SAMPLES_OF_COLLECTOR,
             "endpoints": [
                 {
                     "port": port,

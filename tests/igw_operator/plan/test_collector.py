@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import json
 import re
+import socket
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -212,6 +217,94 @@ def test_is_configured_as_the_collector_takes_it(
         [otelcol, "validate", f"--config={path}"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.integration
+def test_counts_and_loses_under_the_names_that_are_asked_for(otelcol: str, tmp_path: Path) -> None:
+    """Run as it is rendered, but for ports and patience, with a backend that is not there."""
+    document = config(tracing={"endpoint": "127.0.0.1:1"})
+    ports = {f"0.0.0.0:{port}": f"127.0.0.1:{free_port()}" for port in (4317, 4318, 8889, 13133)}
+    own = document["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]
+    own["prometheus"] = {"host": "127.0.0.1", "port": free_port()}
+    document["connectors"]["span_metrics"]["metrics_flush_interval"] = "100ms"
+    document["processors"]["tail_sampling"] |= {
+        "decision_wait": "1s",
+        "decision_wait_after_root_received": "1s",
+    }
+    document["processors"]["batch"] = {"timeout": "100ms"}
+    document["exporters"]["otlp_grpc"] |= {"timeout": "1s", "retry_on_failure": {"enabled": False}}
+    text = yaml.safe_dump(document)
+    for shipped, free in ports.items():
+        text = text.replace(shipped, free)
+    path = tmp_path / "collector.yaml"
+    path.write_text(text)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([otelcol, f"--config={path}"], stdout=log, stderr=log)
+    try:
+        send = f"http://{ports['0.0.0.0:4318']}/v1/traces"
+        wait_for(lambda: fetch(send, a_span()), "the collector to take a span")
+        wait_for(
+            lambda: (
+                'inference_over_objective="true"'
+                in fetch(f"http://{ports['0.0.0.0:8889']}/metrics")
+            ),
+            "the span to be counted",
+        )
+        metrics = f"http://127.0.0.1:{own['prometheus']['port']}/metrics"
+        wait_for(lambda: lost(fetch(metrics)) >= 1, "the loss to be counted")
+        assert "\notelcol_receiver_refused_spans_total{" in fetch(metrics)
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def free_port() -> int:
+    """A port that nobody has at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> str:
+    """The answer; empty while there is none."""
+    data = None if body is None else json.dumps(body).encode()
+    request = Request(url, data=data, headers={"content-type": "application/json"})  # noqa: S310 - on loopback
+    try:
+        with urlopen(request, timeout=2) as answer:  # noqa: S310 - see above
+            return str(answer.read().decode())
+    except OSError:
+        return ""
+
+
+def lost(page: str) -> float:
+    """Spans that the backend did not take."""
+    values = re.findall(r"^otelcol_exporter_send_failed_spans_total{.*} (\S+)$", page, re.MULTILINE)
+    return sum(map(float, values))
+
+
+def a_span() -> dict[str, Any]:
+    """A failed trace of one span, over the objective, as OTLP's JSON has it."""
+    span = {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "name": "POST /predict",
+        "kind": 2,
+        "startTimeUnixNano": "1544712660000000000",
+        "endTimeUnixNano": "1544712660350000000",
+        "attributes": [{"key": names.OVER_OBJECTIVE, "value": {"boolValue": True}}],
+        "status": {"code": 2},  # an error, so that it is kept
+    }
+    # Without a name of the service no span is counted.
+    service = {"key": "service.name", "value": {"stringValue": "photos"}}
+    scopes = [{"spans": [span]}]
+    return {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": scopes}]}
+
+
+def wait_for(condition: Callable[[], object], what: str) -> None:
+    """Look again until it is so."""
+    ends_at = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < ends_at, f"waited 30 s for {what}"
+        time.sleep(0.1)
 
 
 def test_needs_no_right_in_the_cluster() -> None:
