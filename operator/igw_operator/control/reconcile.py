@@ -177,13 +177,7 @@ class Reconciler:
         run.desired = [stamp(child, gateway) for child in held.children]
         if held.names and run.hold is None:
             run.hold = Hold.OPERATOR
-        unwanted = [
-            child
-            for child in find_unwanted(
-                live.values(), run.desired, gateway.uid, run.relatives.replica_sets
-            )
-            if self._capabilities.serves(kinds.child_resource(child))
-        ]
+        unwanted = self._find_unwanted(gateway, run, run.relatives)
         first = find_in_the_way(unwanted, run.desired)
         await self._prune(first, run)
         leaving = find_leaving(live.values(), run.desired)
@@ -192,8 +186,21 @@ class Reconciler:
             live = run.relatives.children
             leaving = find_leaving(live.values(), run.desired)
         await self._apply(gateway, live, run, leaving)
-        if not run.is_over:
-            await self._prune([child for child in unwanted if child not in first], run)
+        # Once more: a ConfigMap of the template before is needed until the new one is applied.
+        if not run.is_over and live.keys() - {_key(child) for child in run.desired}:
+            tried = {_key(child) for child in first}
+            relatives = find_relatives(self._cache, key, run.relatives)
+            left = self._find_unwanted(gateway, run, relatives)
+            await self._prune([child for child in left if _key(child) not in tried], run)
+
+    def _find_unwanted(self, gateway: Gateway, run: _Pass, relatives: Relatives) -> list[Manifest]:
+        return [
+            child
+            for child in find_unwanted(
+                relatives.children.values(), run.desired, gateway.uid, relatives.replica_sets
+            )
+            if self._capabilities.serves(kinds.child_resource(child))
+        ]
 
     async def _confirm(self, run: _Pass) -> None:
         """Before anything is written: nothing is done in the name of an old spec."""
@@ -308,6 +315,10 @@ class Reconciler:
             hold=run.hold,
             reading=None if gateway is None else self._monitoring.read(gateway, run.desired),
         )
+
+
+def _key(child: Manifest) -> tuple[str, str]:
+    return child["kind"], child["metadata"]["name"]
 
 
 def _as_crash(key: ObjectKey, error: Exception) -> ApplyFailure:

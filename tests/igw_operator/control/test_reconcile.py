@@ -192,6 +192,76 @@ async def test_the_second_pass_finds_nothing_to_do(harness: Harness) -> None:
     assert harness.writes() == []
 
 
+def run_collector(harness: Harness, config: str, replicas: int) -> None:
+    """Have a ReplicaSet of the collector with so many pods, which mount that configuration."""
+    name = "photos-collector"
+    deployment = harness.api.objects[kinds.DEPLOYMENT.path("demo", name)]
+    template = {"spec": {"volumes": [{"name": "config", "configMap": {"name": config}}]}}
+    metadata = {
+        "name": f"{name}-6d4cf56db6",
+        "namespace": "demo",
+        "labels": deployment["metadata"]["labels"],
+        "ownerReferences": [
+            {"kind": "Deployment", "name": name, "uid": deployment["metadata"]["uid"]}
+        ],
+    }
+    manifest = {
+        "kind": "ReplicaSet",
+        "metadata": metadata,
+        "spec": {"replicas": replicas, "template": template},
+        "status": {"replicas": replicas},
+    }
+    path = kinds.REPLICA_SET.path("demo", metadata["name"])
+    harness.cache.put(kinds.REPLICA_SET, harness.api.put(path, manifest))
+
+
+def collector_configs(harness: Harness) -> set[str]:
+    """Names of the collector's configurations that are there."""
+    prefix = kinds.CONFIG_MAP.path("demo", "photos-collector-")
+    paths = {path for path in harness.api.objects if path.startswith(prefix)}
+    return {path.rpartition("/")[2] for path in paths}
+
+
+def resample(harness: Harness, percent: float) -> None:
+    """Have the collector want another configuration."""
+    harness.edit(observability={"tracing": {"samplingPercent": percent}})
+
+
+async def test_a_configuration_goes_when_the_last_pod_that_mounts_it_has_gone(
+    harness: Harness,
+) -> None:
+    """The old collector may have to start again until the new one is ready."""
+    await harness.reconcile(PHOTOS)
+    (old,) = collector_configs(harness)
+    run_collector(harness, old, 1)
+    resample(harness, 2)
+    for _ in range(3):
+        await harness.reconcile(PHOTOS)
+        assert len(collector_configs(harness)) == 2
+    run_collector(harness, old, 0)
+    await harness.reconcile(PHOTOS)
+    (new,) = collector_configs(harness)
+    assert new != old
+
+
+async def test_a_configuration_that_no_pod_mounts_goes_at_once(harness: Harness) -> None:
+    """In the pass that has applied the next one; no event has to come for it."""
+    await harness.reconcile(PHOTOS)
+    resample(harness, 2)
+    await harness.reconcile(PHOTOS)
+    assert len(collector_configs(harness)) == 1
+
+
+async def test_a_configuration_stays_where_the_next_template_is_refused(harness: Harness) -> None:
+    """The Deployment goes on with the one before."""
+    await harness.reconcile(PHOTOS)
+    path = kinds.DEPLOYMENT.path("demo", "photos-collector")
+    harness.api.failures["PATCH", path] = [ApiError("you may not", status=403)]
+    resample(harness, 2)
+    await harness.reconcile(PHOTOS)
+    assert len(collector_configs(harness)) == 2
+
+
 async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
     """Its metric goes too."""
     await harness.reconcile(PHOTOS)
