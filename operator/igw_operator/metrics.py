@@ -2,7 +2,7 @@
 
 One `Metrics` is made in ``running`` and handed to whoever counts; ``docs/metrics.md`` is
 generated from it. No label's values grow with the number of gateways, but those of
-``gateway_desired_replicas``. The model servers' metrics are the runtime's.
+``gateway_desired_replicas`` and ``gateway_ready``. The model servers' metrics are the runtime's.
 """
 
 from __future__ import annotations
@@ -92,6 +92,11 @@ class Metrics:
             ["namespace", "gateway"],
             registry=self.registry,
         )
+        self.gateway_ready = self._gauge(
+            "gateway_ready",
+            "1 while the gateway's condition Ready is True, else 0.",
+            *("namespace", "gateway"),
+        )
         self.rollout_held = self._gauge(
             "rollout_held",
             "1 while the rollout of a runtime is held: a gateway fails with it, it is paused, or "
@@ -117,6 +122,10 @@ class Metrics:
     def set_desired_replicas(self, namespace: str, gateway: str, replicas: int | None) -> None:
         """Say how many replicas a gateway should have; None: the gateway is gone."""
         _set(self.desired_replicas, (namespace, gateway), replicas)
+
+    def set_ready(self, namespace: str, gateway: str, *, is_ready: bool | None) -> None:
+        """Say whether a gateway is Ready; None: the gateway is gone."""
+        _set(self.gateway_ready, (namespace, gateway), is_ready)
 
     def set_foreign_fields(self, kind: str, manager: str, count: int) -> None:
         """Say how many fields of children of a kind a field manager sets."""

@@ -43,6 +43,7 @@ QUESTIONS: Final = {
     "Did a watch miss something?": (
         "sum by (kind, what) (increase(igw_operator_resync_discrepancies_total[1d]))"
     ),
+    "Which gateways are not Ready?": "igw_operator_gateway_ready == 0",
     "Does a rollout wait for somebody?": "igw_operator_rollout_held == 1",
 }
 """Questions of those who run the operator, and PromQL that answers them."""

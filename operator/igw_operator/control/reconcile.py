@@ -31,7 +31,9 @@ from igw_operator.errors import (
     SpecError,
     StaleViewError,
 )
+from igw_operator.judge.conditions import ConditionType, conditions_by_type
 from igw_operator.judge.events import EventDraft, transitions
+from igw_operator.judge.finding import Truth
 from igw_operator.judge.snapshot import ApplyFailure, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.metrics import Metrics
@@ -127,6 +129,7 @@ class Reconciler:
         if manifest is None or "deletionTimestamp" in manifest["metadata"]:
             # The garbage collector takes the children by their ownerReferences.
             self._metrics.set_desired_replicas(key.namespace, key.name, None)
+            self._metrics.set_ready(key.namespace, key.name, is_ready=None)
             self._monitoring.forget(key)
             return Outcome()
         run = _Pass(observation=observe(self._cache, manifest, self._template))
@@ -286,6 +289,7 @@ class Reconciler:
                 self._recorder.record(manifest, draft)
         self._cache.fleet.mark_judged(key)
         self._metrics.set_desired_replicas(key.namespace, key.name, _desired_replicas(snapshot))
+        self._metrics.set_ready(key.namespace, key.name, is_ready=_is_ready(status))
         return status
 
     async def _write_status(self, run: _Pass, status: Mapping[str, Any]) -> bool:
@@ -387,3 +391,8 @@ def _desired_replicas(snapshot: Snapshot) -> int | None:
     name = conventions.child_name(snapshot.manifest["metadata"]["name"])
     live = snapshot.children.get((kinds.DEPLOYMENT.kind, name))
     return None if live is None else int(live["spec"].get("replicas", 1))
+
+
+def _is_ready(status: Mapping[str, Any]) -> bool:
+    ready = conditions_by_type(status).get(ConditionType.READY)
+    return ready is not None and ready["status"] == Truth.TRUE

@@ -15,6 +15,7 @@ from igw_operator.control import reconcile
 from igw_operator.control.outcome import Outcome, Result
 from igw_operator.control.reconcile import Reconciler
 from igw_operator.errors import ApiError
+from igw_operator.judge.status import judge
 from igw_operator.kinds import Resource
 from igw_operator.metrics import Metrics
 from igw_operator.plan.children import build_children
@@ -30,6 +31,7 @@ from rollout_fleet import Fleet
 PHOTOS = ObjectKey("demo", "photos")
 HPA = kinds.AUTOSCALER.path("demo", "photos")
 KEDAS_HPA = kinds.AUTOSCALER.path("demo", "keda-hpa-photos")
+READY = "igw_operator_gateway_ready"
 SCALED_OBJECT = kinds.SCALED_OBJECT.path("demo", "photos")
 
 
@@ -263,11 +265,12 @@ async def test_a_configuration_stays_where_the_next_template_is_refused(harness:
 
 
 async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
-    """Its metric goes too."""
+    """Its metrics go too."""
     await harness.reconcile(PHOTOS)
     labels = {"namespace": "demo", "gateway": "photos"}
     sample = harness.metrics.registry.get_sample_value
     assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) == 3
+    assert sample(READY, labels) == 0
     harness.writes()
     path = kinds.GATEWAY.path("demo", "photos")
     harness.cache.remove(kinds.GATEWAY, harness.api.objects[path])
@@ -275,6 +278,26 @@ async def test_a_gateway_that_is_gone_needs_nothing(harness: Harness) -> None:
     assert outcome.result is Result.DONE
     assert harness.writes() == []
     assert sample(conventions.METRIC_DESIRED_REPLICAS, labels) is None
+    assert sample(READY, labels) is None
+
+
+async def test_the_metric_of_a_ready_gateway_says_what_its_status_says(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 with Ready True, and 0 again with anything else."""
+    verdict = {"status": "True"}
+
+    def judge_ready(*arguments: Any) -> dict[str, Any]:
+        status = judge(*arguments)
+        next(it for it in status["conditions"] if it["type"] == "Ready").update(verdict)
+        return status
+
+    monkeypatch.setattr(reconcile, "judge", judge_ready)
+    labels = {"namespace": "demo", "gateway": "photos"}
+    for text, value in (("True", 1), ("Unknown", 0), ("True", 1), ("False", 0)):
+        verdict["status"] = text
+        await harness.reconcile(PHOTOS)
+        assert harness.metrics.registry.get_sample_value(READY, labels) == value
 
 
 async def test_an_invalid_edit_leaves_the_metric_of_what_goes_on_serving(harness: Harness) -> None:
