@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import yaml
 
+from harness.dashboards.every import FOLDER, dashboard_files
 from harness.metrics_page import metrics_page
 from harness.pains import pains_page
 from harness.provider import choose
@@ -62,6 +63,9 @@ def main() -> None:
         page = ROOT / "docs" / name
         page.write_text(text)
         say(f"wrote {page.relative_to(ROOT)}")
+    for name, text in dashboard_files().items():
+        (FOLDER / name).write_text(text)
+        say(f"wrote {(FOLDER / name).relative_to(ROOT)}")
     install = ROOT / "manifests" / "install.yaml"
     built = run([choose().kubectl, "kustomize", "manifests/base"])
     install.write_text("# Generated from manifests/base by `make generate`. Do not edit.\n" + built)
