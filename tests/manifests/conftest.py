@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from igw_operator.api.objects import Manifest
+from plan_kit.programs import find_program
 
 ROOT = Path(__file__).parents[2]
 Build = Callable[[str], Sequence[Manifest]]
@@ -44,3 +45,9 @@ def _build(folder: str) -> tuple[Manifest, ...]:
 def build() -> Build:
     """Build a folder of the repository; the result must not be changed."""
     return _build
+
+
+@pytest.fixture(scope="session")
+def promtool() -> str:
+    """Path of promtool, or a failure that says how to get it."""
+    return find_program("promtool", tool="prometheus")

@@ -25,6 +25,7 @@ OPERATOR_IMAGE = "igw.dev/operator:0.1.0"
 BUILDS = (
     "crds",
     "manifests/base",
+    "manifests/dashboards",
     "manifests/monitoring",
     "manifests/operator-monitoring",
     "manifests/overlays/demo",
@@ -63,8 +64,10 @@ def test_every_file_of_a_folder_is_used(build: Build, folder: str) -> None:
     (entry,) = (ROOT / folder).glob("*ustomization*")
     kustomization = yaml.safe_load(entry.read_text())
     patches = [patch["path"] for patch in kustomization.get("patches", [])]
-    used = {Path(name).name for name in kustomization["resources"] + patches}
-    files = {path.name for path in (ROOT / folder).glob("*.yaml")} - {entry.name}
+    held = [name for it in kustomization.get("configMapGenerator", []) for name in it["files"]]
+    named = [*kustomization.get("resources", []), *patches, *held]
+    used = {Path(name).name for name in named}
+    files = {path.name for path in (ROOT / folder).iterdir() if path.is_file()} - {entry.name}
     assert files <= used
 
 

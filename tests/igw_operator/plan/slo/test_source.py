@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from prometheus_client import generate_latest
-from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from igw_operator import conventions
 from igw_runtime.settings import parse_settings
 from igw_runtime.telemetry.metrics import Metrics
 from plan_kit.children import build
+from plan_kit.exported import IDENTITY, find, scrape
 from runtime_kit.colours import SERVED
 
 RULES = ("PrometheusRule", "photos-slo")
 CONFIG = ("ConfigMap", "photos-config")
-# Scraping puts these on: `test_gives_series_the_identity_that_rules_select_by`.
-IDENTITY = {"namespace": "demo", "gateway": "photos"}
 _SELECTOR = re.compile(r"((?:http|model|inference)_\w+)\{([^}]*)\}")
-_MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"((?:[^"\\]|\\.)*)"')
 
 
 def selectors(children: dict[tuple[str, str], Any]) -> set[tuple[str, str]]:
@@ -36,24 +31,7 @@ def exported(children: dict[tuple[str, str], Any]) -> list[Sample]:
     document = children[CONFIG]["data"][conventions.CONFIG_FILE]
     metrics = Metrics(parse_settings(document.encode()).settings.live.metrics)
     metrics.show_model(SERVED)
-    text = generate_latest(metrics.registry).decode()
-    return [it for family in text_string_to_metric_families(text) for it in family.samples]
-
-
-def find(samples: list[Sample], name: str, matchers: str) -> Iterator[Sample]:
-    """Samples that a selector selects."""
-    for sample in samples:
-        labels = sample.labels | IDENTITY
-        if sample.name == name and all(
-            _matches(labels.get(label, ""), operator, value.replace("\\\\", "\\"))
-            for label, operator, value in _MATCHER.findall(matchers)
-        ):
-            yield sample
-
-
-def _matches(value: str, operator: str, wanted: str) -> bool:
-    is_equal = re.fullmatch(wanted, value) is not None if "~" in operator else value == wanted
-    return is_equal is not operator.startswith("!")
+    return scrape(metrics.registry, **IDENTITY)
 
 
 @pytest.mark.parametrize("threshold", ["300ms", "1s", "0.123s"])
