@@ -59,7 +59,7 @@ bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (
 	@$(PY) -m bench.operator $(ARGUMENTS)
 
 ##@ Change it
-generate: $(VENV)/.ready ## Write crds/, install.yaml, reference pages, protocol messages
+generate: $(VENV)/.ready ## Write crds/, install.yaml, dashboards, reference pages, protocol messages
 	$(PY) -m harness.generate
 
 golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now

@@ -9,6 +9,7 @@ from typing import Any, Final
 import yaml
 
 from harness.dashboards.every import FOLDER, dashboard_files
+from harness.dashboards.page import dashboards_page
 from harness.metrics_page import metrics_page
 from harness.pains import pains_page
 from harness.provider import choose
@@ -56,6 +57,7 @@ def main() -> None:
         say(f"wrote {path.relative_to(ROOT)}")
     pages = {
         "api.md": reference(),
+        "dashboards.md": dashboards_page(),
         "metrics.md": metrics_page(),
         "what-does-not-happen.md": pains_page(),
     }

@@ -17,6 +17,8 @@ from prometheus_client.samples import Sample
 from harness.dashboards.asked import Asked, list_asked
 from harness.dashboards.every import FOLDER, dashboard_files, dashboards
 from harness.dashboards.grafana import COLUMNS, Dashboard, render
+from harness.dashboards.page import dashboards_page
+from harness.shell import ROOT
 from igw_operator.api.objects import Manifest
 from igw_operator.api.windows import Window
 from igw_operator.plan.inputs import Defaults
@@ -79,6 +81,11 @@ def selectors(promql: str) -> Iterator[tuple[str, str]]:
 def test_the_file_is_in_step(uid: str) -> None:
     """`make generate` was run after the last change."""
     assert (FOLDER / f"{uid}.json").read_text() == dashboard_files()[f"{uid}.json"]
+
+
+def test_the_page_is_in_step() -> None:
+    """Every panel is described in the docs, in the words that Grafana shows."""
+    assert (ROOT / "docs" / "dashboards.md").read_text() == dashboards_page()
 
 
 @pytest.mark.integration

@@ -29,13 +29,11 @@ class Asked:
 
 def list_asked(dashboard: Dashboard) -> Iterator[Asked]:
     """The queries of its panels, annotations and variables."""
-    for panel in dashboard.panels():
-        for query in panel.queries:
-            yield Asked(
-                place=f"{dashboard.uid}: {panel.title}",
-                expression=query.expression,
-                legend=query.legend,
-            )
+    for row in dashboard.rows:
+        for panel in row.panels:
+            place = f"{dashboard.uid}: {row.title}: {panel.title}"
+            for query in panel.queries:
+                yield Asked(place=place, expression=query.expression, legend=query.legend)
     for annotation in dashboard.annotations:
         yield Asked(
             place=f"{dashboard.uid}: annotation {annotation.name}",
