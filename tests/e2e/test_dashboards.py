@@ -22,6 +22,7 @@ PATIENCE_SECONDS: Final = 360
 MAY_BE_EMPTY: Final = {
     "igw-gateway: Objectives: Alerts": "no alert is pending or firing",
     "igw-gateway: annotation Alerts": "no alert is firing",
+    "igw-gateway: Requests: Time to fail": "nothing failed",
     "igw-fleet: Over time: Alerts firing": "no alert is firing",
     "igw-operator: API server: Requests that failed": "the API server refused nothing",
     "igw-operator: API server: Fields that others set, by manager": "nobody set any",

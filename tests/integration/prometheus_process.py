@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -31,8 +32,9 @@ _SECOND = "1s"
 class PrometheusProcess:
     """Starts, configures and ends one Prometheus."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *features: str) -> None:
         self._folder = folder
+        self._features = features
         self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self.log = folder / "prometheus.log"
@@ -67,6 +69,7 @@ class PrometheusProcess:
             f"--web.listen-address=127.0.0.1:{self._port}",
             "--web.enable-lifecycle",
             "--log.level=warn",
+            *(f"--enable-feature={feature}" for feature in self._features),
         ]
         environment = {"PATH": os.environ["PATH"]}
         with self.log.open("ab") as log:
@@ -86,6 +89,17 @@ class PrometheusProcess:
             f"{self.url}/api/v1/query", params={"query": promql}, trust_env=False, timeout=10
         )
         return list(answer.json()["data"]["result"])
+
+    def exemplars(self, promql: str) -> list[Manifest]:
+        """The exemplars of the last minute, of all series that a query reads."""
+        now = time.time()
+        answer = httpx.get(
+            f"{self.url}/api/v1/query_exemplars",
+            params={"query": promql, "start": now - 60, "end": now + 1},
+            trust_env=False,
+            timeout=10,
+        )
+        return [it for series in answer.json()["data"] for it in series["exemplars"]]
 
     def _answers(self) -> bool:
         assert self._process is not None

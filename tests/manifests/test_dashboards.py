@@ -35,6 +35,7 @@ VALUES: Final = {
     "threshold": "0.3",
     "pod": "igw-operator-0|another",
 }
+THRESHOLD: Final = "vector(0.3 + 0) > 0"
 COST: Final = {"perReplicaHour": 0.5, "currency": "EUR"}
 # https://grafana.com/docs/grafana/latest/dashboards/variables/add-template-variables/
 OF_GRAFANA: Final = {"__rate_interval", "__data", "__url_time_range", "__all"}
@@ -110,7 +111,7 @@ def test_plain_apply_can_hold_them(build: Callable[[str], Sequence[Manifest]]) -
 def test_each_series_is_recorded_or_exported(asked: Asked) -> None:
     """By name and by every label that it is selected by."""
     read = list(selectors(asked.fill(VALUES)))
-    assert read or asked.fill(VALUES) == "vector(0.3)"
+    assert read or asked.fill(VALUES) == THRESHOLD
     dead = [selector for selector in read if not any(find(known(), *selector))]
     assert dead == []
 
@@ -191,13 +192,13 @@ def test_each_panel_has_a_unit_a_title_of_its_own_and_words(uid: str) -> None:
 
 
 def test_exemplars_are_asked_of_raw_histograms() -> None:
-    """Records have none; latency, by which one looks for a trace, has them twice."""
+    """Records have none; latency, by which one looks for a trace, has them."""
     queries = [
         query for each in EVERY.values() for panel in each.panels() for query in panel.queries
     ]
     asking = [query.expression for query in queries if query.exemplars]
     assert all("_bucket{" in it and "igw:" not in it for it in asking)
-    assert sum("http_request_duration_seconds_bucket{" in it for it in asking) == 2
+    assert sum("http_request_duration_seconds_bucket{" in it for it in asking) == 3
 
 
 def test_the_link_of_an_alert_opens_the_dashboard_of_its_gateway() -> None:
@@ -234,6 +235,15 @@ def test_each_query_has_an_answer(promtool: str, tmp_path: Path) -> None:
     # Only what equals itself is a number: 0/0 would be no answer either.
     checks = [Check("30m", f"count(({it}) == ({it})) > bool 0", 1) for it in sorted(promql)]
     RuleBench(promtool, tmp_path).run(series, *checks, cost=COST)
+
+
+@pytest.mark.integration
+def test_without_a_threshold_there_is_no_line_and_no_error(promtool: str, tmp_path: Path) -> None:
+    """While no rules are loaded, the latency panel shows what there is."""
+    (asked,) = (it for it in ASKED if it.fill(VALUES) == THRESHOLD)
+    empty = asked.fill({**VALUES, "threshold": ""})
+    checks = (near("1m", THRESHOLD, 0.3), Check("1m", empty, None))
+    RuleBench(promtool, tmp_path).run([], *checks, rules=())
 
 
 @pytest.mark.integration

@@ -21,10 +21,12 @@ from igw_operator import conventions
 from igw_operator.plan.slo.names import COST
 
 _PREDICTING: Final = f'endpoint=~"{conventions.ENDPOINT_PATTERN}"'
-_ANSWERED: Final = 'status="2xx"'
 _REQUESTS: Final = of_gateway(conventions.METRIC_REQUESTS, _PREDICTING)
-# The raw histogram: what is recorded of it has no exemplars.
-_LATENCY: Final = of_gateway(f"{conventions.METRIC_DURATION}_bucket", _PREDICTING, _ANSWERED)
+# The raw histograms: what is recorded of them has no exemplars.
+_ANSWERED, _FAILED = (
+    of_gateway(f"{conventions.METRIC_DURATION}_bucket", _PREDICTING, f'status="{status}"')
+    for status in ("2xx", "5xx")
+)
 _FORWARD: Final = "model_inference_duration_seconds"
 _STAGES: Final = "igw_runtime_stage_duration_seconds"
 _STATE: Final = "igw_runtime_state"
@@ -96,11 +98,11 @@ def build_requests() -> Row:
                 kind="timeseries",
                 unit="s",
                 queries=(
-                    *quantiles(_LATENCY, 0.5, 0.9, 0.99),
-                    Query(expression="vector($threshold)", legend="threshold"),
+                    *quantiles(_ANSWERED, 0.5, 0.9, 0.99),
+                    # Without rules the variable is empty, and `+ 0` is still a number.
+                    Query(expression="vector($threshold + 0) > 0", legend="threshold"),
                 ),
                 minimum=0,
-                width=12,
                 overrides=(dashed("^threshold$", RED),),
             ),
             Panel(
@@ -111,13 +113,21 @@ def build_requests() -> Row:
                 unit="short",
                 queries=(
                     Query(
-                        expression=total("le", f"increase({_LATENCY}[{RANGE}])"),
+                        expression=total("le", f"increase({_ANSWERED}[{RANGE}])"),
                         legend="{{le}}",
                         shape="heatmap",
                         exemplars=True,
                     ),
                 ),
-                width=12,
+            ),
+            Panel(
+                title="Time to fail",
+                description="Of 5xx. At once: shed, or a bug; after spec.serving.timeout: "
+                "overload. Dots are exemplars: failed requests, whose trace is kept.",
+                kind="timeseries",
+                unit="s",
+                queries=quantiles(_FAILED, 0.5, 0.99),
+                minimum=0,
             ),
         ),
     )
