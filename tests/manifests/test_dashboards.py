@@ -25,7 +25,7 @@ from igw_operator.plan.inputs import Defaults
 from igw_operator.plan.slo.names import ratio_name
 from plan_kit.children import build as build_children
 from plan_kit.exported import find, list_recorded, scrape_operator, scrape_runtime
-from plan_kit.prometheus import Check, RuleBench, Series, build_groups, flat, near
+from plan_kit.prometheus import Check, RuleBench, Series, build_groups, desired, flat, near
 
 EVERY: Final = {dashboard.uid: dashboard for dashboard in dashboards()}
 ASKED: Final = [asked for dashboard in EVERY.values() for asked in list_asked(dashboard)]
@@ -235,6 +235,20 @@ def test_each_query_has_an_answer(promtool: str, tmp_path: Path) -> None:
     # Only what equals itself is a number: 0/0 would be no answer either.
     checks = [Check("30m", f"count(({it}) == ({it})) > bool 0", 1) for it in sorted(promql)]
     RuleBench(promtool, tmp_path).run(series, *checks, cost=COST)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("uid", "title", "number"), [("igw-gateway", "Replicas", 1), ("igw-fleet", "All gateways", 4)]
+)
+def test_a_gateway_without_a_pod_has_none_that_is_ready(
+    uid: str, title: str, number: int, promtool: str, tmp_path: Path
+) -> None:
+    """It is the one to look at: 0, and not an empty place."""
+    (panel,) = (it for it in EVERY[uid].panels() if it.title == title)
+    promql = Asked(place=title, expression=panel.queries[number].expression).fill(VALUES)
+    series = [desired(flat(10, 3))]
+    RuleBench(promtool, tmp_path).run(series, near("5m", promql, 0), rules=())
 
 
 @pytest.mark.integration

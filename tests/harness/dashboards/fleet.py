@@ -53,7 +53,8 @@ _WORST_BURN: Final = f"max {_EACH} ({burn_rate('1h', _chosen)})"
 _LOAD: Final = f"sum {_EACH} ({rate(_chosen(conventions.METRIC_REQUESTS, _PREDICTING))})"
 _IS_READY_EACH: Final = f"max {_EACH} ({_chosen(_READY)})"
 _DESIRED: Final = f"max {_EACH} ({_chosen(conventions.METRIC_DESIRED_REPLICAS)})"
-_READY_PODS: Final = f"sum {_EACH} ({_chosen('igw_runtime_state', READY)})"
+# None is 0: a gateway without a pod has no such series.
+_READY_PODS: Final = f"sum {_EACH} ({_chosen('igw_runtime_state', READY)}) or 0 * {_DESIRED}"
 _FIRING: Final = _chosen("ALERTS", 'alertstate="firing"', 'alertname=~"InferenceGateway.+"')
 
 

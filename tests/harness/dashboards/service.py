@@ -233,7 +233,8 @@ def build_saturation() -> Row:
                 unit="short",
                 queries=(
                     Query(expression=f"max({desired})", legend="desired"),
-                    Query(expression=ready, legend="ready"),
+                    # Without any pod there is no such series, and that is 0.
+                    Query(expression=f"{ready} or 0 * max({desired})", legend="ready"),
                 ),
                 minimum=0,
                 decimals=0,
