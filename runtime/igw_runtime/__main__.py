@@ -1,4 +1,4 @@
-"""The command line: `serve`, `export`, `validate`, `digest`; and how the process says why it ends.
+"""The command line: serve, fetch, export, validate, digest; and how the process says why it ends.
 
 Heavy libraries are imported inside the commands, after SIGTERM is handled: as process 1 of a
 container an unhandled SIGTERM is ignored, and a pod that dies during start-up would linger.
@@ -94,6 +94,24 @@ def _digest(options: argparse.Namespace, _environment: Environment) -> int:
     return 0
 
 
+def _fetch(options: argparse.Namespace, _environment: Environment) -> int:
+    from igw_runtime.models.fetch import FetchOrder, fetch_package  # noqa: PLC0415
+    from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
+
+    # Not 0: an init container that was told to stop has not succeeded.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    configure_logs("info", sys.stdout)
+    order = FetchOrder(
+        uri=options.uri,
+        sha256=options.sha256,
+        folder=options.output,
+        max_bytes=options.max_bytes,
+        environment=os.environ,
+    )
+    print(fetch_package(order))
+    return 0
+
+
 def _export(options: argparse.Namespace, _environment: Environment) -> int:
     from igw_runtime.models.export import ExportOrder, export_model  # noqa: PLC0415
     from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
@@ -128,8 +146,17 @@ def _parse_arguments(
     digest = commands.add_parser("digest", help="print the sha256 that settings may pin")
     digest.set_defaults(run=_digest)
     digest.add_argument("package", type=Path, help="folder or archive of a model package")
+    _add_fetch(commands.add_parser("fetch", help="fetch a model package by its uri"))
     _add_export(commands.add_parser("export", help="make a model package (needs torch)"))
     return parser.parse_args(arguments)
+
+
+def _add_fetch(fetch: argparse.ArgumentParser) -> None:
+    fetch.set_defaults(run=_fetch)
+    fetch.add_argument("--uri", required=True, help="http, https, s3 or gs: one tar or zip")
+    fetch.add_argument("--sha256", default="", help="digest that the archive must have")
+    fetch.add_argument("--output", type=Path, required=True, help="folder; its file is `package`")
+    fetch.add_argument("--max-bytes", type=int, default=8 << 30, help="largest archive")
 
 
 def _add_export(export: argparse.ArgumentParser) -> None:

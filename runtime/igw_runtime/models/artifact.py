@@ -116,8 +116,8 @@ def build_digest(package: ModelPackage) -> str:
     what else lies on the volume does not.
     """
     if package.archived:
-        return _hash_file(package.location)
-    lines = [f"{_hash_file(package.location / name)}  {name}\n" for name in package.files]
+        return hash_file(package.location)
+    lines = [f"{hash_file(package.location / name)}  {name}\n" for name in package.files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
@@ -131,12 +131,13 @@ def verify_digest(package: ModelPackage, expected: str) -> None:
     message = f"{package.location} has sha256 {actual}, the settings pin {expected}"
     weights = [name for name in package.files if name in WEIGHTS_FILES.values()]
     for name in weights if not package.archived else ():
-        if _hash_file(package.location / name) == expected:
+        if hash_file(package.location / name) == expected:
             message += f", which is that of {name} alone; pin the whole package's"
     raise ModelDigestMismatchError(message)
 
 
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file's content."""
     try:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
