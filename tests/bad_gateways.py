@@ -171,6 +171,55 @@ BAD_GATEWAYS = (
         {"model": {"name": "resnet50", "uri": "ftp://example.org/x"}},
     ),
     BadGateway(
+        "a folder of a bucket",
+        "spec.model.uri",
+        "one archive",
+        {"model": {"name": "resnet50", "uri": "s3://bucket/folder/"}},
+    ),
+    BadGateway(
+        "a password in an address",
+        "spec.model.uri",
+        "https://HOST/PATH",
+        {"model": {"name": "resnet50", "uri": "https://me:secret@example.org/x"}},
+    ),
+    BadGateway(
+        "a model without TLS or digest",
+        "spec.model",
+        "without TLS",
+        {"model": {"name": "resnet50", "uri": "http://example.org/x"}},
+    ),
+    BadGateway(
+        "credentials that TLS does not hide",
+        "spec.model",
+        "credentials are for",
+        {
+            "model": {
+                "name": "resnet50",
+                "uri": "http://example.org/x",
+                "sha256": "0" * 64,
+                "credentials": {"secretName": "s"},
+            }
+        },
+    ),
+    BadGateway(
+        "credentials for the image's own model",
+        "spec.model",
+        "credentials are for",
+        {"model": {"name": "resnet50", "credentials": {"secretName": "s"}}},
+    ),
+    BadGateway(
+        "a store for what is not in one",
+        "spec.model",
+        "endpoint is the address",
+        {"model": {"name": "r", "uri": "gs://b/k", "endpoint": "http://minio:9000"}},
+    ),
+    BadGateway(
+        "a store's address with a path",
+        "spec.model.endpoint",
+        "must be http(s)://HOST[:PORT]",
+        {"model": {"name": "r", "uri": "s3://b/k", "endpoint": "http://minio/path"}},
+    ),
+    BadGateway(
         "an external collector without an address",
         "spec.observability.collector",
         "needs endpoint",

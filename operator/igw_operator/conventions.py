@@ -66,11 +66,13 @@ LABEL_PROXY_OF: Final = "gateway.networking.k8s.io/gateway-name"
 LABEL_NAMESPACE_NAME: Final = "kubernetes.io/metadata.name"
 
 CONTAINER_RUNTIME: Final = "runtime"
+CONTAINER_FETCH: Final = "fetch"
 CONTAINER_COLLECTOR: Final = "collector"
 CONTAINER_COLLECTOR_CHECK: Final = "check-config"  # runs to its end before the collector starts
 CONFIG_FILE: Final = "runtime.json"
 CONFIG_DIR: Final = "/etc/igw"
 MODEL_DIR: Final = "/mnt/models"
+MODEL_PACKAGE: Final = "package"  # what is fetched, in that folder
 COLLECTOR_CONFIG_FILE: Final = "collector.yaml"
 COLLECTOR_CONFIG_DIR: Final = "/etc/otelcol"
 

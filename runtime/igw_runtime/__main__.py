@@ -22,7 +22,7 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
     """Run one command and end the process with its exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     environment = read_environment(os.environ)
-    options = _parse_arguments(arguments, environment)
+    options = parse_arguments(arguments, environment)
     try:
         code = int(options.run(options, environment))
     except StartupError as error:
@@ -132,9 +132,10 @@ def _export(options: argparse.Namespace, _environment: Environment) -> int:
     return 0
 
 
-def _parse_arguments(
+def parse_arguments(
     arguments: "Sequence[str] | None", environment: Environment
 ) -> argparse.Namespace:
+    """Parse the command line; the operator writes it for `serve` and `fetch`."""
     parser = argparse.ArgumentParser(prog="igw_runtime", description="Image-classification server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     serve = commands.add_parser("serve", help="serve the model that the settings name")

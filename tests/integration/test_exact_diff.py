@@ -79,6 +79,13 @@ _MODELS = (
     {"name": "efficientnet_lite0", "version": "2.1", "precision": "int8"},
     {"name": "mine", "uri": "pvc://models/mine", "sha256": "0" * 64},
     {"name": "mine", "uri": "file:///models/mine"},
+    {"name": "mine", "uri": "https://example.org/mine.tar"},
+    {
+        "name": "mine",
+        "uri": "s3://models/mine.tar",
+        "endpoint": "http://minio:9000",
+        "credentials": {"secretName": "reader"},
+    },
 )
 _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
     (

@@ -28,6 +28,7 @@ from igw_operator.api.fields import (
     parse_duration,
     parse_quantity,
 )
+from igw_operator.api.model import Model
 from igw_operator.api.scaling import Scaling
 from igw_operator.api.service import Service
 from igw_operator.api.windows import Window
@@ -62,63 +63,6 @@ class RuntimeRef(ApiModel):
 
     name: Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL_PATTERN)]
     """Name of a cluster-scoped InferenceRuntime."""
-
-
-class Model(ApiModel):
-    """Which model is served."""
-
-    guards: ClassVar = (
-        Guard(
-            rule="!has(self.sha256) || has(self.uri)",
-            message="sha256 is the digest of what uri names: set uri too, or leave both out",
-            check=lambda model: model.sha256 is None or model.uri is not None,
-        ),
-    )
-
-    name: Annotated[
-        str,
-        Field(max_length=63),
-        matches(
-            "^[a-z0-9]([-_.a-z0-9]*[a-z0-9])?$",
-            "must be lower-case letters, digits, '-', '_' or '.', such as resnet50",
-        ),
-    ]
-    """Name of the model: one that the runtime image carries, or the name that the package at uri
-    is served under.
-    """
-    version: Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9._-]+$")] = "1"
-    """Version label that the model is served, measured and traced under."""
-    uri: (
-        Annotated[
-            str,
-            Field(max_length=1024),
-            matches(
-                "^(pvc://[a-z0-9]([-.a-z0-9]*[a-z0-9])?/.*|file:///.+)$",
-                "must be pvc://CLAIM/PATH or file:///PATH; leave it out for a model that the "
-                "image carries",
-            ),
-        ]
-        | None
-    ) = None
-    """Where the model package lies: pvc://CLAIM/PATH in a PersistentVolumeClaim of the namespace,
-    or file:///PATH in the image. Absent: the image's own model of that name.
-    """
-    sha256: (
-        Annotated[
-            str,
-            Field(max_length=64),
-            matches(
-                "^[0-9a-f]{64}$",
-                "must be 64 lower-case hexadecimal digits",
-            ),
-        ]
-        | None
-    ) = None
-    """Digest of the package, as `python -m igw_runtime digest PATH` prints it; a package that does
-    not match is not served.
-    """
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """Number format of inference. auto: what the package was exported with."""
 
 
 class Serving(ApiModel):

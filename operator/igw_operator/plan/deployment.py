@@ -14,6 +14,7 @@ from igw_operator.api.fields import parse_duration
 from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
+from igw_operator.plan.fetching import build_fetcher, build_model_volume, is_fetched
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_labels, build_metadata, build_selector
 from igw_operator.plan.runtime_config import hash_static, parse_claim
@@ -87,6 +88,8 @@ def _build_template(inputs: PlanInput) -> dict[str, Any]:
             "containers": [_build_container(inputs)],
             "volumes": _build_volumes(gateway),
         }
+        # Left out rather than empty: the template of every other gateway stays as it was.
+        | ({"initContainers": [build_fetcher(inputs)]} if is_fetched(spec.model.uri) else {})
         | build_scheduling(spec.scheduling, build_selector(gateway, COMPONENT_RUNTIME)),
     }
 
@@ -158,7 +161,7 @@ def _build_mounts(spec: GatewaySpec) -> list[dict[str, Any]]:
         {"name": "config", "mountPath": conventions.CONFIG_DIR, "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the container
     ]
-    if parse_claim(spec.model.uri):
+    if parse_claim(spec.model.uri) or is_fetched(spec.model.uri):
         mounts.append({"name": "models", "mountPath": conventions.MODEL_DIR, "readOnly": True})
     return mounts
 
@@ -172,6 +175,8 @@ def _build_volumes(gateway: Gateway) -> list[dict[str, Any]]:
     if claim:
         source = {"claimName": claim[0], "readOnly": True}
         volumes.append({"name": "models", "persistentVolumeClaim": source})
+    if is_fetched(gateway.spec.model.uri):
+        volumes.append(build_model_volume())
     return volumes
 
 

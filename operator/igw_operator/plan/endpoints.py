@@ -1,4 +1,4 @@
-"""Where telemetry goes, taken apart: which port an address names."""
+"""Where telemetry goes and models come from, taken apart: which port an address names."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def parse_grpc_port(address: str) -> int:
     """The port of a trace backend's ``host:port``."""
     url = address if "://" in address else f"//{address}"
     return _parse_port(url, PORT_OTLP_GRPC, "spec.observability.tracing.endpoint")
+
+
+def parse_store_port(url: str, path: str) -> int:
+    """The port of the URL that stands at the spec's path."""
+    return _parse_port(url, _DEFAULT_PORTS[url.partition(":")[0]], path)
 
 
 def _parse_port(url: str, default: int, path: str) -> int:

@@ -12,6 +12,7 @@ from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_COLLECTOR, COMPONENT_RUNTIME
 from igw_operator.plan.endpoints import parse_grpc_port, parse_http_port
+from igw_operator.plan.fetching import find_store_port
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_collector_selector, build_metadata, build_selector
 
@@ -30,6 +31,7 @@ def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
     ]
     egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]
+    egress += _build_store_rules(inputs.gateway)
     selector = build_selector(inputs.gateway, COMPONENT_RUNTIME)
     metadata = build_metadata(inputs.gateway, COMPONENT_RUNTIME)
     return _build_policy(metadata, selector, ingress, egress)
@@ -84,6 +86,11 @@ def _build_telemetry_rules(gateway: Gateway) -> Rules:
         # A name cannot be a peer, and its address may change: the port is all that is known.
         return [_build_rule("to", (), parse_http_port(collector.endpoint))]
     return []
+
+
+def _build_store_rules(gateway: Gateway) -> Rules:
+    port = find_store_port(gateway.spec.model)
+    return [] if port is None else [_build_rule("to", (), port)]
 
 
 def _build_dns_rule() -> dict[str, Any]:

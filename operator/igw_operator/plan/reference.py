@@ -24,6 +24,22 @@ _SPECS: Final[tuple[Mapping[str, Any], ...]] = (
     {},
     {"model": {"name": "mine", "uri": "pvc://claim/path"}, "replicas": 2},
     {
+        "model": {
+            "name": "mine",
+            "uri": "s3://bucket/mine.tar",
+            "endpoint": "http://store:9000",
+            "credentials": {"secretName": "store"},
+            "sha256": "0" * 64,
+        }
+    },
+    {
+        "model": {
+            "name": "mine",
+            "uri": "https://host/mine.tar",
+            "credentials": {"secretName": "store"},
+        }
+    },
+    {
         "scheduling": {
             "spot": "Prefer",
             "nodeSelector": {"pool": "a"},

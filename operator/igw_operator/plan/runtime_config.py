@@ -23,6 +23,7 @@ from igw_operator.api.fields import parse_duration, parse_quantity
 from igw_operator.api.gateway import CollectorMode, GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
+from igw_operator.plan.fetching import is_fetched
 from igw_operator.plan.hashing import build_digest
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata
@@ -119,6 +120,8 @@ def hash_live(settings: Mapping[str, Any]) -> str:
 
 
 def _locate_model(spec: GatewaySpec) -> str:
+    if is_fetched(spec.model.uri):
+        return f"file://{conventions.MODEL_DIR}/{conventions.MODEL_PACKAGE}"
     claim = parse_claim(spec.model.uri)
     if claim is None:
         return spec.model.uri or ""

@@ -34,7 +34,10 @@ class Location:
 
 def describe_uri(uri: str) -> str:
     """Return the uri without what may be secret in it: its user and its query."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return "what is no URL"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
@@ -45,7 +48,7 @@ def find_location(uri: str, environment: Mapping[str, str], now: datetime) -> Lo
     `AWS_ENDPOINT_URL` (and `AWS_ENDPOINT_URL_S3`) as every S3 client reads them; for `gs` the
     same two keys are an HMAC key of Google's; `IGW_BEARER_TOKEN` for `http` and `https`.
     """
-    scheme = urlsplit(uri).scheme
+    scheme = uri.partition("://")[0]
     if scheme in {"http", "https"}:
         token = environment.get("IGW_BEARER_TOKEN", "").strip()
         return Location(url=uri, headers={"Authorization": f"Bearer {token}"} if token else {})

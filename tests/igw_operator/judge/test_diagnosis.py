@@ -137,6 +137,34 @@ CASES = (
         )
     ),
     Case(
+        "a model that cannot be fetched",
+        Reason.MODEL_NOT_FOUND,
+        a_pod(init=crashed(66, "ModelNotFound: s3://b/m.tar: the server answers 404 Not Found\n")),
+        [
+            "Container fetch of pod",
+            "exited with code 66: s3://b/m.tar: the server answers 404 Not Found. Next: ",
+            LOGS.replace("-c runtime", "-c fetch"),
+        ],
+    ),
+    Case(
+        "a fetched model of another digest",
+        Reason.MODEL_DIGEST_MISMATCH,
+        a_pod(init=crashed(65, "ModelDigestMismatch: s3://b/m.tar has sha256 00, the settings\n")),
+        ["Container fetch of pod", "exited with code 65: s3://b/m.tar has sha256 00"],
+    ),
+    Case(
+        "a Secret that the fetching needs and nobody made",
+        Reason.CONTAINER_CONFIG_ERROR,
+        a_pod(init=waiting("CreateContainerConfigError", 'secret "reader" not found')),
+        ["Container fetch of pod", 'secret "reader" not found', DESCRIBE],
+    ),
+    Case(
+        "a runtime that is too old to fetch",
+        Reason.CRASH_LOOP,
+        a_pod(init=crashed(2, "igw_runtime: error: argument COMMAND: invalid choice: 'fetch'")),
+        ["exited with code 2: igw_runtime: error: argument COMMAND: invalid choice: 'fetch'"],
+    ),
+    Case(
         "the kernel kills a container at its memory limit",
         Reason.OUT_OF_MEMORY,
         a_pod(container=crashed(137, "", "OOMKilled")),
