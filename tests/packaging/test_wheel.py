@@ -38,6 +38,14 @@ def test_it_holds_both_packages_and_nothing_else(wheel: Path) -> None:
     assert {"igw_operator/py.typed", "igw_runtime/py.typed"} <= set(names)
 
 
+def test_it_registers_its_architectures(wheel: Path) -> None:
+    """As a package of one's own would."""
+    archive = zipfile.ZipFile(wheel)
+    (name,) = (it for it in archive.namelist() if it.endswith("/entry_points.txt"))
+
+    assert "[igw_runtime.architectures]\nefficientnet_lite0 = " in archive.read(name).decode()
+
+
 @pytest.mark.parametrize(
     ("module", "arguments", "says"),
     [

@@ -7,6 +7,26 @@ a constant.
 
 from typing import Any
 
+from igw_runtime.models.manifest import Preprocessing
+from igw_runtime.models.registry import Architecture
+
+
+def describe_architecture() -> Architecture:
+    """Return how it is made; the entry point that the registry finds."""
+    return Architecture(
+        name="efficientnet_lite0",
+        build=lambda: build_efficientnet_lite0(pretrained=False),
+        build_pretrained=lambda: (build_efficientnet_lite0(pretrained=True), "tensorflow-tpu"),
+        preprocessing=Preprocessing(
+            resize=256,
+            crop=224,
+            # (pixel - 127) / 128, as the TensorFlow original was trained.
+            mean=[127 / 255] * 3,
+            std=[128 / 255] * 3,
+            interpolation="bilinear",
+        ),
+    )
+
 
 def build_efficientnet_lite0(*, pretrained: bool) -> Any:
     """Return the module; `OSError` if the weights package is missing."""

@@ -16,7 +16,7 @@ import structlog
 
 from igw_runtime.engines.choice import open_engine
 from igw_runtime.engines.protocol import EngineOptions
-from igw_runtime.errors import GoldenCheckFailedError, ModelNotFoundError
+from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError, ModelNotFoundError
 from igw_runtime.models.artifact import MANIFEST_FILE, TOPOLOGY_FILE, WEIGHTS_FILES, read_package
 from igw_runtime.models.decoding import ImageDecoder
 from igw_runtime.models.golden import build_golden, check_golden, draw_golden_image
@@ -52,11 +52,16 @@ def export_model(order: ExportOrder) -> Manifest:
     (folder / "golden.png").write_bytes(image)
     decoder = ImageDecoder(max_pixels=1 << 20)
     tensor = Preprocessor(architecture.preprocessing)(decoder.decode(decoder.open(image)))
-    golden = build_golden(_run_torch(module, tensor))
+    scores = _run_torch(module, tensor)
+    golden = build_golden(scores)
+    labels = architecture.labels()
+    if len(labels) != len(scores):
+        message = f"{architecture.name} has {len(scores)} classes, and names for {len(labels)}"
+        raise ModelLoadFailedError(message)
     manifest = _describe(order, architecture, weights, golden)
     text = json.dumps(manifest.model_dump(), indent=2) + "\n"
     (folder / MANIFEST_FILE).write_text(text)
-    (folder / manifest.labels).write_text("\n".join(_imagenet_labels()) + "\n")
+    (folder / manifest.labels).write_text("\n".join(labels) + "\n")
     if "openvino" in order.formats:
         _write_openvino(module, folder, side=architecture.preprocessing.crop, order=order)
     if "torch" in order.formats:
@@ -86,7 +91,7 @@ def _obtain_module(architecture: Architecture, order: ExportOrder) -> tuple[Any,
         )
         torch.manual_seed(order.seed)
         return architecture.build().eval(), weights
-    return module.eval(), Weights(source="imagenet", name=name)
+    return module.eval(), Weights(source=architecture.trained_on, name=name)
 
 
 def _describe(
@@ -149,10 +154,3 @@ def _prove(
     if problem:
         message = f"{folder} with {chosen}: {problem}"
         raise GoldenCheckFailedError(message)
-
-
-def _imagenet_labels() -> list[str]:
-    from torchvision.models import ResNet50_Weights  # noqa: PLC0415
-
-    categories: list[str] = ResNet50_Weights.IMAGENET1K_V2.meta["categories"]
-    return categories

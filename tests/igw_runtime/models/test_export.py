@@ -13,6 +13,7 @@ from igw_runtime.errors import ModelLoadFailedError, ModelNotFoundError
 from igw_runtime.models.artifact import read_package
 from igw_runtime.models.export import ExportOrder, export_model
 from igw_runtime.models.registry import find_architecture
+from runtime_kit.plugins import install
 
 pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("default"), pytest.mark.timeout(300)]
 
@@ -63,3 +64,44 @@ def test_unknown_architecture_lists_known_ones() -> None:
     """A typo is answered with the names that exist."""
     with pytest.raises(ModelLoadFailedError, match="resnet50"):
         find_architecture("resnet5")
+
+
+PETS = """
+import torch
+from igw_runtime.models.manifest import Preprocessing
+from igw_runtime.models.registry import Architecture
+
+def build():
+    layers = [torch.nn.Conv2d(3, 3, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+    return torch.nn.Sequential(*layers)
+
+def describe():
+    return Architecture(
+        name="pets",
+        build=build,
+        build_pretrained=lambda: (build(), "mine"),
+        preprocessing=Preprocessing(resize=32, crop=32, mean=[0.5] * 3, std=[0.5] * 3),
+        labels=lambda: {labels},
+        trained_on="custom",
+    )
+"""
+
+
+def test_an_architecture_brings_its_own_labels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A plug-in's package names its classes, and does not claim ImageNet's weights."""
+    code = PETS.format(labels=["cat", "dog", "newt"])
+    install(monkeypatch, tmp_path / "plug", "pets_x", code, "pets = pets_x:describe")
+    manifest = export_model(an_order(tmp_path, allow_random=False, architecture="pets"))
+
+    assert str(manifest.weights) == "custom(mine)"
+    assert read_package(tmp_path / "small").labels.names == ("cat", "dog", "newt")
+
+
+def test_labels_are_as_many_as_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer would have the name of another class."""
+    code = PETS.format(labels=["cat", "dog"])
+    install(monkeypatch, tmp_path / "plug", "pets_y", code, "pets = pets_y:describe")
+    with pytest.raises(ModelLoadFailedError, match="pets has 3 classes, and names for 2"):
+        export_model(an_order(tmp_path, allow_random=False, architecture="pets"))
