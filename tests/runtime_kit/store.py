@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 Answer = Callable[["Handler", "Store"], None]
 
@@ -18,6 +20,7 @@ class Store:
     content: bytes
     etag: str = '"one"'
     port: int = 0
+    scheme: str = "http"
     script: list[Answer] = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -25,7 +28,7 @@ class Store:
     @property
     def url(self) -> str:
         """Base URL."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def ranges(self) -> list[str]:
@@ -104,11 +107,15 @@ def status(code: int, **headers: str) -> Answer:
 
 
 @contextmanager
-def serve(content: bytes) -> Iterator[Store]:
-    """Serve the content until the block ends."""
-    store = Store(content)
+def serve(content: bytes, certificate: Path | None = None) -> Iterator[Store]:
+    """Serve the content until the block ends; by TLS with a certificate (and its key)."""
+    store = Store(content, scheme="https" if certificate else "http")
     handler = type("Bound", (Handler,), {"store": store})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     store.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -88,7 +88,11 @@ class _Fetch:
         if self._is_there():
             _log.info("package_is_there", path=str(self._part.target))
             return self._part.target
-        self._refuse_what_was_refused()
+        # Of what an earlier process left, only the digest can say whether it is of one piece.
+        self._is_resumed = self._part.size_bytes > 0
+        origin = self._known_origin()
+        if origin is not None and origin.is_refused:
+            self._ask_for_another(origin)
         self._download()
         if self._is_resumed and not self._matches(self._part.path):
             # Not necessarily the object's fault: a validator may lie. The whole, from one hand.
@@ -96,6 +100,7 @@ class _Fetch:
             self._part.discard()
             self._download()
         if not self._matches(self._part.path):
+            self._part.refuse()
             raise self._mismatch()
         path = self._part.finish()
         _log.info("package_fetched", uri=self._name, path=str(path), size=path.stat().st_size)
@@ -116,23 +121,15 @@ class _Fetch:
         message = f"{self._name} has sha256 {actual}, the settings pin {self._order.sha256}"
         return ModelDigestMismatchError(message)
 
-    def _refuse_what_was_refused(self) -> None:
-        """Ask whether a whole object of another digest has changed, and do not get it again."""
-        origin = self._known_origin()
-        if origin is None or not self._part.size_bytes or self._matches(self._part.path):
-            return
-        if self._part.size_bytes != origin.total_bytes:
-            return
+    def _ask_for_another(self, origin: Origin) -> None:
+        """Get the object only if it is no longer the one whose digest was wrong before."""
         try:
-            location = self._locate()
-            with open_object(location, unless=origin.validator) as reply:
-                # Read now, or the same bytes would be asked for twice.
-                self._part.discard()
+            with open_object(self._locate(), unless=origin.validator) as reply:
                 self._take(reply)
         except UnchangedError as error:
             raise self._mismatch() from error
-        except (TransientError, ChangedError):
-            return
+        except TransientError as error:
+            _log.warning("fetch_interrupted", uri=self._name, error=str(error))
 
     def _download(self) -> None:
         """Get what is missing, attempt by attempt."""
@@ -187,7 +184,7 @@ class _Fetch:
         if reply.total_bytes is None:
             message = "the server does not say how long the object is; pin its sha256"
             raise RefusedError(message)
-        if self._order.uri.startswith("https:") and not reply.is_encrypted:
+        if reply.has_left_tls:
             message = "the server leads away from TLS; pin the object's sha256"
             raise RefusedError(message)
 

@@ -6,7 +6,7 @@ say is only believed as far as the server confirms it (`models.transfer`).
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 PACKAGE_FILE = "package"
@@ -20,6 +20,8 @@ class Origin:
     """As `describe_uri` gives it: a query may be a credential, and changes with each signature."""
     validator: str
     total_bytes: int | None
+    is_refused: bool = False
+    """Whether it is whole, and of another digest than the one that was pinned."""
 
 
 class Part:
@@ -46,14 +48,19 @@ class Part:
     def begin(self, origin: Origin) -> None:
         """Start anew with bytes of this object."""
         self.discard()
-        self._note.write_text(json.dumps(asdict(origin)))
-        _flush(self._note)
+        self._write_note(origin)
         self.path.touch()
 
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
         with self.path.open("ab") as stream:
             stream.write(chunk)
+
+    def refuse(self) -> None:
+        """Keep it, so that the same object is not fetched again."""
+        origin = self.read_origin()
+        if origin is not None:
+            self._write_note(replace(origin, is_refused=True))
 
     def discard(self) -> None:
         """Forget it: the note first, so that bytes without one are never believed."""
@@ -67,6 +74,10 @@ class Part:
         self._note.unlink(missing_ok=True)
         _flush(self._folder)
         return self.target
+
+    def _write_note(self, origin: Origin) -> None:
+        self._note.write_text(json.dumps(asdict(origin)))
+        _flush(self._note)
 
 
 def _flush(path: Path) -> None:

@@ -55,8 +55,8 @@ class Reply:
     """Length of the whole object; None where the server does not say."""
     validator: str
     """A strong ETag, else the date of the last change, else empty: it cannot be resumed."""
-    is_encrypted: bool
-    """Whether the last of the redirects still led to TLS."""
+    has_left_tls: bool
+    """Whether a redirect led from TLS to plain HTTP."""
     chunks: Iterator[bytes]
 
 
@@ -111,7 +111,8 @@ def _read_reply(answer: requests.Response, *, offset: int, validator: str) -> Re
         offset=start,
         total_bytes=total,
         validator=given,
-        is_encrypted=answer.url.startswith("https:"),
+        has_left_tls=not answer.url.startswith("https:")
+        and any(it.url.startswith("https:") for it in answer.history),
         chunks=_stream(answer),
     )
 

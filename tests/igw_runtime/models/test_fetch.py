@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,20 @@ def store() -> Iterator[Store]:
     """A server of the content."""
     with serve(CONTENT) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine that nobody else trusts, with its key."""
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += ["-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
+    key = path.with_suffix(".key")
+    subprocess.run(
+        [*command, "-days", "2", "-keyout", key, "-out", path], check=True, capture_output=True
+    )
+    path.write_text(path.read_text() + key.read_text())
+    return path
 
 
 class Clock:
@@ -250,6 +265,33 @@ def test_another_digest_is_refused_and_not_fetched_again(store: Store, tmp_path:
     assert len(store.asked) == 3
 
 
+def test_a_whole_part_that_nobody_judged_is_no_proof(store: Store, tmp_path: Path) -> None:
+    """A power cut leaves a file of the right length and of zeros; it is not the object's fault."""
+    store.script = [cut_after(1000)] * 6
+    store.etag = '"one"'
+    note = {"uri": f"{store.url}/m.tar", "validator": '"one"', "total_bytes": len(CONTENT)}
+    (tmp_path / "package.part.json").write_text(json.dumps(note))
+    (tmp_path / "package.part").write_bytes(bytes(len(CONTENT)))
+    assert fetch(store, tmp_path).read_bytes() == CONTENT
+
+
+def test_a_note_that_cannot_be_read_is_worth_nothing(store: Store, tmp_path: Path) -> None:
+    """Bytes of which nobody knows what they are."""
+    (tmp_path / "package.part.json").write_text("{")
+    (tmp_path / "package.part").write_bytes(CONTENT[:1000])
+    assert fetch(store, tmp_path).read_bytes() == CONTENT
+    assert store.ranges == [""]
+
+
+def test_a_part_of_another_uri_is_worth_nothing(store: Store, tmp_path: Path) -> None:
+    """Even under the same ETag."""
+    store.script = [cut_after(1000), status(404)]
+    with pytest.raises(ModelNotFoundError):
+        fetch(store, tmp_path, uri=f"{store.url}/other.tar")
+    assert fetch(store, tmp_path).read_bytes() == CONTENT
+    assert store.ranges == ["", "bytes=1000-", ""]
+
+
 def test_a_length_that_is_too_short_is_found_out(store: Store, tmp_path: Path) -> None:
     """What a liar cuts off, the digest misses."""
 
@@ -293,6 +335,53 @@ def test_plain_http_needs_a_digest(store: Store, tmp_path: Path) -> None:
     with pytest.raises(InvalidSettingsError, match="sha256 has to say"):
         fetch(store, tmp_path, sha256="")
     assert store.asked == []
+
+
+def test_tls_is_proof_enough(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has the certificate may say what the object is."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serve(CONTENT, certificate) as store:
+        assert fetch(store, tmp_path, sha256="").read_bytes() == CONTENT
+        assert fetch(store, tmp_path, sha256="").read_bytes() == CONTENT
+        assert len(store.asked) == 1
+
+
+def test_an_unknown_authority_is_no_proof(certificate: Path, tmp_path: Path) -> None:
+    """Said as what it is, and nothing is sent there."""
+    with serve(CONTENT, certificate) as store:
+        with pytest.raises(ModelNotFoundError, match="no trusted TLS connection: CERTIFICATE_VER"):
+            fetch(store, tmp_path)
+        assert store.asked == []
+
+
+def test_a_way_out_of_tls_needs_a_digest(
+    store: Store, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A redirect to plain HTTP is as good as plain HTTP."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with serve(CONTENT, certificate) as secure:
+        secure.script = [status(302, Location=f"{store.url}/m.tar")] * 2
+        with pytest.raises(ModelNotFoundError, match="leads away from TLS; pin"):
+            fetch(secure, tmp_path, sha256="")
+        assert fetch(secure, tmp_path).read_bytes() == CONTENT
+
+
+def test_an_object_without_a_length_needs_a_digest(
+    certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing else would tell that it was cut."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def chunked(handler: Handler, store: Store) -> None:
+        handler.begin(200, Transfer_Encoding="chunked")
+        handler.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(store.content), store.content))
+
+    with serve(CONTENT, certificate) as store:
+        store.script = [chunked]
+        with pytest.raises(ModelNotFoundError, match="does not say how long the object is; pin"):
+            fetch(store, tmp_path, sha256="")
 
 
 def test_a_folder_that_cannot_be_written_is_named(store: Store, tmp_path: Path) -> None:
