@@ -42,7 +42,7 @@ class ModelDigestMismatchError(StartupError):
 
 
 class ModelLoadFailedError(StartupError):
-    """The package was found but the engine cannot run it (EX_SOFTWARE)."""
+    """The package cannot be had just now, or the engine cannot run it (EX_SOFTWARE)."""
 
     reason = "ModelLoadFailed"
     exit_code = 70

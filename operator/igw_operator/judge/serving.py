@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from igw_operator import conventions
 from igw_operator.errors import AmbiguousDefaultError, SpecError
 from igw_operator.judge.children import check_children
 from igw_operator.judge.diagnosis import diagnose
@@ -134,10 +135,22 @@ def _check_progress(server: Workload) -> Finding:
         text = f"{counted(server.wanted, 'replica')} ready, {server.available} for long enough"
     else:
         text = "all replicas are available, its controller has yet to say that it is complete"
+    command = f"kubectl rollout status deployment/{server.name} -n {server.namespace}"
+    fetching = [
+        (pod, container)
+        for pod in server.pods
+        for container in pod.containers
+        if container.name == conventions.CONTAINER_FETCH and container.running_since is not None
+    ]
+    if fetching:
+        # It may take many minutes, and its log says what it waits for.
+        pod, container = fetching[0]
+        text += f"; pod {pod.name} still fetches the model"
+        command = pod.logs(container)
     return Finding(
         reason=Reason.REPLICAS_STARTING if server.is_rolled_out else Reason.PROGRESSING,
         text=f"Deployment {server.name}: {text}",
-        command=f"kubectl rollout status deployment/{server.name} -n {server.namespace}",
+        command=command,
     )
 
 

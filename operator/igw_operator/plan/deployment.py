@@ -30,6 +30,8 @@ _FLUSH_SECONDS: Final = 10
 _START_SECONDS: Final = 540
 _START_PERIOD_SECONDS: Final = 2
 _PROGRESS_SECONDS: Final = 600
+# The largest archive, at 3 MB/s. It is fetched before the start is timed.
+_FETCH_SECONDS: Final = 3000
 # Multipart uploads are spooled here; the root is read-only.
 _SCRATCH_LIMIT: Final = "1Gi"
 
@@ -62,7 +64,8 @@ def build_deployment(inputs: PlanInput) -> Manifest:
             },
             # A replica that dies in its first seconds must stop the rollout.
             "minReadySeconds": 10,
-            "progressDeadlineSeconds": _PROGRESS_SECONDS,
+            "progressDeadlineSeconds": _PROGRESS_SECONDS
+            + (_FETCH_SECONDS if is_fetched(gateway.spec.model.uri) else 0),
             "revisionHistoryLimit": 5,
             "template": _build_template(inputs),
         },

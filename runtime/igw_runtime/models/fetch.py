@@ -144,7 +144,8 @@ class _Fetch:
                 fruitless = 1 if self._furthest > before else fruitless + 1
                 if fruitless >= _FRUITLESS_ATTEMPTS:
                     message = f"{self._name}: {error} ({fruitless} times, without progress)"
-                    raise ModelNotFoundError(message) from error
+                    # Not ModelNotFound, which no waiting cures.
+                    raise ModelLoadFailedError(message) from error
                 self._pause(fruitless, error)
             else:
                 return

@@ -421,7 +421,9 @@ BENIGN = {
         container=running(ready=False),
         conditions=[condition("Ready", "False", since=JUST_NOW)],
     ),
-    "an init container still works": a_pod(init=running(ready=False)),
+    "an init container of somebody else still works": a_pod(
+        init=running(ready=False) | {"name": "proxy"}
+    ),
     "the scheduler has not looked yet": a_pod(),
     "a pod is scheduled and waits for its kubelet": a_pod(
         conditions=[condition("PodScheduled", "True"), condition("Ready", "False")]
@@ -444,6 +446,21 @@ def test_a_pod_that_only_takes_time_is_no_cause(pod: Manifest) -> None:
     assert ready["message"] == (
         "Deployment photos: 0 of 3 replicas ready. "
         "Next: kubectl rollout status deployment/photos -n demo"
+    )
+
+
+def test_a_model_that_is_still_fetched_is_said() -> None:
+    """It may take longer than anything else, and is no failure."""
+    pods = [a_pod(init={"ready": True} | end(0)), a_pod("bbbbb", init=running(ready=False))]
+    status = unready(conditions=[progressing("ReplicaSetUpdated")])
+
+    ready = judged(a_snapshot(deployment=status, pods=pods))
+
+    assert ready["reason"] == Reason.PROGRESSING
+    name = POD.replace("aaaaa", "bbbbb")
+    assert ready["message"] == (
+        f"Deployment photos: 0 of 3 replicas ready; pod {name} still fetches the model. "
+        f"Next: kubectl logs {name} -c fetch -n demo"
     )
 
 

@@ -45,6 +45,13 @@ def test_a_model_that_is_there_is_not_fetched(uri: str | None) -> None:
     assert "initContainers" not in pod_spec(deployment(**of(uri)))
 
 
+def test_a_rollout_waits_for_the_largest_package() -> None:
+    """Else it would count as stuck while all is well."""
+    usual = deployment()["spec"]["progressDeadlineSeconds"]
+    deadline = deployment(**of(REMOTE[0]))["spec"]["progressDeadlineSeconds"]
+    assert (deadline - usual) * 3_000_000 > MAX_BYTES
+
+
 @pytest.mark.parametrize("uri", REMOTE)
 def test_the_package_is_put_where_the_server_looks(uri: str) -> None:
     """Fetched by one container, read by the other, which cannot write there."""

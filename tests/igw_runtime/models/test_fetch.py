@@ -201,7 +201,9 @@ def test_it_gives_up_without_progress(store: Store, tmp_path: Path) -> None:
     """Always cut at the same byte is no progress, even if bytes come; the kubelet tries later."""
     store.etag = ""
     store.script = [cut_after(1000)] * 20
-    with pytest.raises(ModelNotFoundError, match=r"m\.tar: .*cut.* \(6 times, without progress\)"):
+    with pytest.raises(
+        ModelLoadFailedError, match=r"m\.tar: .*cut.* \(6 times, without progress\)"
+    ):
         fetch(store, tmp_path)
     assert len(store.asked) == 6
 
@@ -243,7 +245,7 @@ def test_redirects_in_a_circle_end(store: Store, tmp_path: Path) -> None:
 def test_nobody_there_is_said_without_the_query(tmp_path: Path) -> None:
     """A query may be a signature."""
     order = FetchOrder(uri="http://127.0.0.1:9/m?sig=SECRET", sha256=SHA256, folder=tmp_path)
-    with capture_logs() as logs, pytest.raises(ModelNotFoundError) as caught:
+    with capture_logs() as logs, pytest.raises(ModelLoadFailedError) as caught:
         fetch_package(order, wait=Clock())
     assert "http://127.0.0.1:9/m: no connection: Connection refused" in str(caught.value)
     assert "SECRET" not in f"{caught.value}{logs}"
@@ -351,7 +353,9 @@ def test_tls_is_proof_enough(
 def test_an_unknown_authority_is_no_proof(certificate: Path, tmp_path: Path) -> None:
     """Said as what it is, and nothing is sent there."""
     with serve(CONTENT, certificate) as store:
-        with pytest.raises(ModelNotFoundError, match="no trusted TLS connection: CERTIFICATE_VER"):
+        with pytest.raises(
+            ModelLoadFailedError, match="no trusted TLS connection: CERTIFICATE_VER"
+        ):
             fetch(store, tmp_path)
         assert store.asked == []
 
