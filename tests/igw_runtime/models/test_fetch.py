@@ -164,9 +164,13 @@ def _lie_about_the_object(handler: Handler, store: Store) -> None:
     ],
 )
 def test_a_wrong_continuation_is_never_taken(answer: Answer, store: Store, tmp_path: Path) -> None:
-    """Whatever comes instead of the rest, the package is right in the end."""
+    """Whatever comes instead of the rest, it is seen at once; a perfect lie, by the digest."""
     store.script = [cut_after(1000), answer]
-    assert fetch(store, tmp_path).read_bytes() == CONTENT
+    with capture_logs() as logs:
+        assert fetch(store, tmp_path).read_bytes() == CONTENT
+    is_seen = "package_fetched_anew" not in {entry["event"] for entry in logs}
+    assert is_seen == (answer is not _lie_about_the_object)
+    assert len(store.asked) <= 3
 
 
 @pytest.mark.parametrize("etag", ["", 'W/"weak"'], ids=["no ETag", "a weak ETag"])
@@ -318,15 +322,27 @@ def test_an_object_without_a_length_is_taken_by_its_digest(store: Store, tmp_pat
     assert fetch(store, tmp_path).read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("tells", [True, False], ids=["says so", "does not say so"])
-def test_too_large_an_object_is_refused(tells: bool, store: Store, tmp_path: Path) -> None:
-    """At once where the server tells its length, else as soon as it is too much."""
+def test_too_large_an_object_is_not_begun(store: Store, tmp_path: Path) -> None:
+    """Where the server tells its length."""
+
+    def promise(handler: Handler, _: Store) -> None:
+        handler.begin(200, Content_Length=str(1 << 40))
+        handler.close_connection = True
+
+    store.script = [promise] * 9
+    with pytest.raises(ModelLoadFailedError, match=f"larger than {8 << 30} bytes"):
+        fetch(store, tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_too_large_an_object_is_not_finished(store: Store, tmp_path: Path) -> None:
+    """Where it does not, as soon as it is too much."""
 
     def chunked(handler: Handler, store: Store) -> None:
         handler.begin(200, Transfer_Encoding="chunked")
         handler.wfile.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(store.content), store.content))
 
-    store.script = [] if tells else [chunked]
+    store.script = [chunked]
     with pytest.raises(ModelLoadFailedError, match="larger than 1000 bytes"):
         fetch(store, tmp_path, max_bytes=1000)
     assert names(tmp_path) == []
