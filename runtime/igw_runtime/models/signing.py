@@ -14,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 EXPIRES_SECONDS: Final = 3600
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +49,9 @@ def presign(
         f"{quote(name, safe='')}={quote(value, safe='')}"
         for name, value in sorted(parameters.items())
     )
-    request = "\n".join(
-        ("GET", parts.path, query, f"host:{parts.netloc}", "", "host", "UNSIGNED-PAYLOAD")
-    )
+    # As it is sent: in lower case, and without the port that goes without saying.
+    host = parts.netloc.lower().removesuffix(_DEFAULT_PORTS[parts.scheme])
+    request = "\n".join(("GET", parts.path, query, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"))
     digest = hashlib.sha256(request.encode()).hexdigest()
     secret = f"AWS4{key.secret}".encode()
     for part in scope.split("/"):

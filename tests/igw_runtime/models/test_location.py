@@ -51,6 +51,18 @@ def test_a_borrowed_key_is_signed_with_its_token() -> None:
     assert url.endswith(f"&X-Amz-Signature={signature}")
 
 
+@pytest.mark.parametrize("given", ["http://minio:80", "http://MinIO", "http://Minio:80"])
+def test_the_host_is_signed_as_it_is_sent(given: str) -> None:
+    """HTTP clients leave out the port that goes without saying, and write hosts in lower case."""
+
+    def sign(endpoint: str) -> str:
+        environment = KEY | {"AWS_ENDPOINT_URL": endpoint}
+        return find_location("s3://b/m", environment, NOW).url.rpartition("=")[2]
+
+    assert sign(given) == sign("http://minio")
+    assert sign(given) != sign("http://minio:8080")
+
+
 @pytest.mark.parametrize(
     ("uri", "environment", "url"),
     [
