@@ -92,6 +92,22 @@ class MalformedRequestError(RequestError):
     title = "The request is malformed"
 
 
+class MissingTokenError(RequestError):
+    """The request carries no bearer token where one is demanded."""
+
+    status = 401
+    slug = "missing-token"
+    title = "The request has no bearer token"
+
+
+class InvalidTokenError(RequestError):
+    """The token is not one that the issuer made for this service and this time."""
+
+    status = 401
+    slug = "invalid-token"
+    title = "The bearer token is not valid"
+
+
 class NotFoundError(RequestError):
     """There is nothing at this path."""
 
@@ -172,6 +188,14 @@ class StoppingError(RequestError):
     title = "The server is stopping"
 
 
+class KeysUnavailableError(RequestError):
+    """No token can be judged: the issuer's keys were never had, or not for too long."""
+
+    status = 503
+    slug = "keys-unavailable"
+    title = "The token issuer's keys are not available"
+
+
 class QueueFullError(RequestError):
     """As much work as the settings allow is already waiting."""
 
@@ -201,6 +225,8 @@ REJECTION_SLUGS = tuple(
     for kind in (
         NoBodyError,
         MalformedRequestError,
+        MissingTokenError,
+        InvalidTokenError,
         BodyTimeoutError,
         BodyTooLargeError,
         TooManyPixelsError,
@@ -208,6 +234,7 @@ REJECTION_SLUGS = tuple(
         UndecodableImageError,
         NotReadyError,
         StoppingError,
+        KeysUnavailableError,
         QueueFullError,
         DeadlineUnreachableError,
         DeadlineExceededError,

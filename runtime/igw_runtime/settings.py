@@ -14,10 +14,17 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -80,6 +87,31 @@ class ServerSettings(_Section):
     port: Port = 8080
     metrics_port: Port = 9090
     grpc_port: Annotated[int, Field(ge=0, le=65535)] = 0  # 0 = no gRPC
+
+
+class JwtSettings(_Section):
+    """Whose tokens are accepted, for whom they must be meant, and how long keys are trusted."""
+
+    issuer: Annotated[str, Field(min_length=1)]
+    audiences: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+    jwks_uri: Annotated[str, Field(pattern=r"^https?://[^\s/?#@]+[^\s#]*$")]
+    leeway_seconds: Annotated[float, Field(ge=0, le=300)] = 30.0
+    refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 300.0
+    min_refetch_seconds: Annotated[float, Field(ge=0.1, le=3600)] = 10.0
+    max_key_age_seconds: Annotated[float, Field(ge=60, le=2_592_000)] = 86_400.0
+
+
+class AuthSettings(_Section):
+    """Who may infer; without `jwt` everybody who can connect."""
+
+    jwt: JwtSettings | None = None
+
+
+class TlsSettings(_Section):
+    """The certificate that is served, and its key: PEM files that may change at any time."""
+
+    certificate: Path = Field(strict=False)
+    key: Path = Field(strict=False)
 
 
 class ServingSettings(_Section):
@@ -154,15 +186,29 @@ class LiveSettings(_Section):
 
 
 class Settings(_Section):
-    """The whole file."""
+    """The whole file.
 
-    schema_version: Literal[1]
+    Version 2 is version 1 with `auth` or `tls` in it: a runtime that knows neither refuses it
+    instead of serving everybody.
+    """
+
+    schema_version: Literal[1, 2]
     gateway: GatewaySettings = GatewaySettings()
     model: ModelSettings
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    tls: TlsSettings | None = None
     serving: ServingSettings = ServingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     live: LiveSettings = LiveSettings()
+
+    @model_validator(mode="after")
+    def _check_version(self) -> Self:
+        for key, asked in (("auth", self.auth.jwt), ("tls", self.tls)):
+            if asked is not None and self.schema_version == 1:
+                message = f"{key} needs schemaVersion 2, which an older runtime refuses"
+                raise ValueError(message)
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

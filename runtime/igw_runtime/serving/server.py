@@ -37,6 +37,7 @@ from igw_runtime.serving.jobs import JobQueue
 from igw_runtime.serving.lifecycle import Lifecycle, State
 from igw_runtime.serving.listening import choose_host, join_address, open_listener
 from igw_runtime.serving.loading import LoadedModel, load_model
+from igw_runtime.serving.protection import Protection
 from igw_runtime.serving.workers import WorkerPool
 from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
 from igw_runtime.telemetry.live import LiveWatcher
@@ -101,6 +102,7 @@ class ModelServer:
         self._metrics.show_live_hash(loaded.live_hash)
         self._tracing: Tracing = build_tracing(self._settings, environment)
         self._metrics.watch_spans(self._tracing.losses.count)
+        self._protection = Protection(self._settings, self._metrics)
         self._lifecycle = Lifecycle(self._metrics)
         self._queue = JobQueue(time.monotonic, self._metrics.abandoned.inc)
         self._running = _Running()
@@ -119,8 +121,11 @@ class ModelServer:
         server = self._build_http_server(services)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         self._watcher.start()
+        self._protection.start(loop)
         threading.Thread(target=self._load, args=(loop,), name="load", daemon=True).start()
         await self._wait_for(self._running.done)
+        if self._running.failure is None:
+            await self._wait_for(self._protection.ready)
         if not self._stop.is_set() and self._running.failure is None:
             self._lifecycle.advance(State.READY)
             _log.info("server_ready", port=self._settings.server.port)
@@ -146,6 +151,7 @@ class ModelServer:
 
     async def _finish(self) -> None:
         self._watcher.stop()
+        self._protection.stop()
         self._queue.close()
         if self._running.pool is not None:
             await asyncio.to_thread(self._running.pool.join, 1.0)
@@ -223,11 +229,12 @@ class ModelServer:
         self._metrics.prepare_endpoint(GRPC_INFER_ENDPOINT)
         service = GrpcService(services, build_open_inference(services))
         server = GrpcServer(service, self._settings.serving)
-        await server.start(join_address(self._host, port))
+        await server.start(join_address(self._host, port), self._protection.certificate)
         return partial(server.stop, self._settings.serving.timeout_seconds + _FINISH_MARGIN_SECONDS)
 
     def _build_http_server(self, services: Services) -> _HttpServer:
         serving = self._settings.serving
+        certificate = self._protection.certificate
         config = uvicorn.Config(
             build_app(services),
             http="h11",
@@ -237,6 +244,7 @@ class ModelServer:
             access_log=False,
             server_header=False,
             proxy_headers=False,
+            ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=int(serving.timeout_seconds) + _FINISH_MARGIN_SECONDS,
         )
@@ -268,6 +276,7 @@ class ModelServer:
             model_name=self._settings.model.name,
             read_model=self._read_model,
             longest_busy_seconds=self._read_longest_busy,
+            check_token=self._protection.check_token,
         )
 
     def _read_load(self) -> WorkerLoad:

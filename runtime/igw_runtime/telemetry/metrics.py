@@ -280,6 +280,37 @@ class Metrics:
             )
         )
 
+    def watch_keys(self) -> None:
+        """Declare what is known of a token issuer's keys, where there is one."""
+        self.key_fetches = Counter(
+            "igw_runtime_jwks_fetches_total",
+            "Fetches of the token issuer's keys.",
+            ["result"],
+            registry=self.registry,
+        )
+        self.last_keys = Gauge(
+            "igw_runtime_jwks_last_success_timestamp_seconds",
+            "When the issuer's keys were last had, in seconds since the epoch; 0 before.",
+            registry=self.registry,
+        )
+        for result in ("ok", "failed"):
+            self.key_fetches.labels(result)
+
+    def count_key_fetch(self, *, ok: bool) -> None:
+        """Count one fetch of the issuer's keys."""
+        self.key_fetches.labels("ok" if ok else "failed").inc()
+        if ok:
+            self.last_keys.set_to_current_time()
+
+    def watch_certificate(self) -> Callable[[float], None]:
+        """Return what publishes when the served certificate ends."""
+        gauge = Gauge(
+            "igw_runtime_certificate_expiry_timestamp_seconds",
+            "When the certificate that is served ends, in seconds since the epoch.",
+            registry=self.registry,
+        )
+        return gauge.set
+
     def watch_queue(self, read_size: Callable[[], int]) -> None:
         """Read the queue's size at scrape time instead of writing it on every request."""
         self.queue_size.set_function(read_size)

@@ -3,8 +3,9 @@
 Built by `serving.server` once, before the model is loaded: probes must answer during start-up.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -20,7 +21,14 @@ from igw_runtime.telemetry.metrics import (
     VERSIONED_INFER_ENDPOINT,
     Metrics,
 )
-from igw_runtime.web.endpoint import Endpoint, Handler, oip_error, problem_error
+from igw_runtime.web.endpoint import (
+    Endpoint,
+    ErrorBody,
+    Handler,
+    demand_token,
+    oip_error,
+    problem_error,
+)
 from igw_runtime.web.health import build_live, build_metrics, build_ready
 from igw_runtime.web.kserve_v1 import KServeV1
 from igw_runtime.web.middleware import RequestTelemetry
@@ -42,6 +50,24 @@ class Services:
     model_name: str
     read_model: Callable[[], ServedModel]
     longest_busy_seconds: Callable[[], float]
+    check_token: Callable[[str | None], None] | None = None
+    """Raises unless an Authorization header may infer; None: everybody may."""
+
+
+OPEN_PATHS: Final = frozenset(
+    {
+        "/health",
+        "/ready",
+        "/openapi.json",
+        "/docs",
+        "/v1/models/{model}",
+        "/v2/health/live",
+        "/v2/health/ready",
+        "/v2/models/{model}/ready",
+        "/v2/models/{model}/versions/{version}/ready",
+    }
+)
+"""What never needs a token: probes, and the pages that say that one is needed."""
 
 
 def build_open_inference(services: Services) -> OpenInference:
@@ -74,10 +100,7 @@ def _own_routes(services: Services) -> list[Route]:
         "/openapi.json": {"GET": build_openapi()},
         "/docs": {"GET": build_docs()},
     }
-    return [
-        Route(path, Endpoint(methods, services.recorder, problem_error))
-        for path, methods in table.items()
-    ]
+    return _build_routes(services, table, problem_error)
 
 
 def _protocol_routes(services: Services) -> list[Route]:
@@ -104,10 +127,25 @@ def _protocol_routes(services: Services) -> list[Route]:
         table[prefix] = {"GET": oip.model}
         table[f"{prefix}/ready"] = {"GET": oip.ready}
         table[f"{prefix}/stats"] = {"GET": oip.statistics}
+    return _build_routes(services, table, oip_error)
+
+
+def _build_routes(
+    services: Services, table: Mapping[str, Mapping[str, Handler]], error_body: ErrorBody
+) -> list[Route]:
     return [
-        Route(path, Endpoint(methods, services.recorder, oip_error))
+        Route(path, Endpoint(_protect(services, path, methods), services.recorder, error_body))
         for path, methods in table.items()
     ]
+
+
+def _protect(
+    services: Services, path: str, methods: Mapping[str, Handler]
+) -> Mapping[str, Handler]:
+    check = services.check_token
+    if check is None or path in OPEN_PATHS:
+        return methods
+    return {method: demand_token(handler, check) for method, handler in methods.items()}
 
 
 def _build_nowhere(recorder: Recorder) -> ASGIApp:

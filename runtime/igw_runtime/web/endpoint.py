@@ -50,6 +50,16 @@ def oip_error(error: RequestError, _request_id: str) -> tuple[str, bytes]:
     return "application/json", encode_json({"error": str(error)})
 
 
+def demand_token(handler: Handler, check: Callable[[str | None], None]) -> Handler:
+    """Return the handler behind a check of the request's token."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        check(read_headers(scope).get("authorization"))
+        await handler(scope, receive, send)
+
+    return guarded
+
+
 class Endpoint:
     """One path of the application."""
 

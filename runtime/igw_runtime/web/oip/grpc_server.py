@@ -1,6 +1,6 @@
 """The gRPC listener: opened beside the HTTP one, in the same event loop, and stopped with it."""
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import grpc
 import grpc.aio
@@ -8,6 +8,9 @@ import grpc.aio
 from igw_runtime.errors import InvalidSettingsError
 from igw_runtime.settings import ServingSettings
 from igw_runtime.web.oip.grpc_service import GrpcService
+
+if TYPE_CHECKING:  # it imports cryptography, which only TLS needs
+    from igw_runtime.serving.tls import KeyPair, ServedCertificate
 
 # Names and shapes beside the tensors. Above this, gRPC itself refuses; below, we do and count it.
 _ENVELOPE_BYTES: Final = 65_536
@@ -34,10 +37,13 @@ class GrpcServer:
         self._server = grpc.aio.server(options=options)
         self._server.add_generic_rpc_handlers((service.build_handler(),))
 
-    async def start(self, address: str) -> int:
+    async def start(self, address: str, certificate: "ServedCertificate | None" = None) -> int:
         """Listen at `host:port`; return the port, which is another one only if 0 was given."""
         try:
-            bound = self._server.add_insecure_port(address)
+            if certificate is None:
+                bound = self._server.add_insecure_port(address)
+            else:
+                bound = self._server.add_secure_port(address, _build_credentials(certificate))
         except RuntimeError as error:
             message = f"server.grpcPort: cannot listen on {address}"
             raise InvalidSettingsError(message) from error
@@ -47,3 +53,21 @@ class GrpcServer:
     async def stop(self, grace_seconds: float) -> None:
         """Close the listener, and wait for the calls that are in flight."""
         await self._server.stop(grace_seconds)
+
+
+def _build_credentials(certificate: "ServedCertificate") -> grpc.ServerCredentials:
+    """Return credentials that ask before each handshake whether the certificate is another one."""
+    served = certificate.pair
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal served
+        if certificate.pair is served:
+            return None
+        served = certificate.pair
+        return _build_configuration(served)
+
+    return grpc.dynamic_ssl_server_credentials(_build_configuration(served), fetch)
+
+
+def _build_configuration(pair: "KeyPair") -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pair.key, pair.certificate)])

@@ -39,6 +39,7 @@ from igw_runtime.web.submission import COPY_EFFORT, keep
 # By the statuses that `errors` has; what they have in common with HTTP's meaning is kept.
 CODES: Final[Mapping[int, grpc.StatusCode]] = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
     413: grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -193,6 +194,7 @@ class GrpcService:
             exchange.endpoint = f"/{GRPC_SERVICE}/{method}"
             body = b""
             try:
+                self._check_token(method, context)
                 body = await answer(exchange)
                 exchange.status = 200
                 _finish(context, exchange, grpc.StatusCode.OK)
@@ -206,6 +208,12 @@ class GrpcService:
                 _log.error(names.EVENT_REQUEST_FAILED, error=type(error).__name__, exc_info=error)
                 self._refuse(context, exchange, InternalError("see the log"))
             return body
+
+    def _check_token(self, method: str, context: Context) -> None:
+        """Demand a token, as over HTTP, for everything but probes."""
+        check = self._services.check_token
+        if check is not None and method not in _QUIET:
+            check(_read_metadata(context).get("authorization"))
 
     def _refuse(self, context: Context, exchange: Exchange, error: RequestError) -> None:
         """End a call with an error. Not by `abort`, which a stopping server takes for a crash."""
