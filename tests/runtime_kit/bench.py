@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -86,6 +86,7 @@ def a_bench(
     slow_seconds: float = 0.3,
     objective_seconds: float | None = 0.3,
     sampling_percent: float = 100.0,
+    check_token: Callable[[str | None], None] | None = None,
     **serving: Any,
 ) -> Iterator[Bench]:
     """Build the serving path around a worker; `serving` overrides settings by field name."""
@@ -134,6 +135,7 @@ def a_bench(
         model_name=SERVED.name,
         read_model=lambda: SERVED,
         longest_busy_seconds=pool.longest_busy_seconds,
+        check_token=check_token,
     )
     pool.start()
     yield Bench(
