@@ -29,6 +29,11 @@ def _route(**route: Any) -> dict[str, Any]:
     return {"service": {"route": {"parentRefs": [{"name": "public"}]} | route}}
 
 
+def _jwt(**jwt: Any) -> dict[str, Any]:
+    good = {"issuer": "https://i.example", "audiences": ["a"], "jwksUri": "https://i.example/keys"}
+    return {"serving": {"auth": {"jwt": good | jwt}}}
+
+
 BAD_GATEWAYS = (
     BadGateway(
         "an objective of 100 leaves no budget",
@@ -251,6 +256,26 @@ BAD_GATEWAYS = (
         "spec.service.route.pathPrefix",
         "without a final /",
         _route(pathPrefix="/photos/../other"),
+    ),
+    BadGateway(
+        "keys that anybody on the way could replace",
+        "spec.serving.auth.jwt.jwksUri",
+        "must be an https URL",
+        _jwt(jwksUri="http://issuer.example.com/keys"),
+    ),
+    BadGateway(
+        "a host outside that looks like one of the cluster",
+        "spec.serving.auth.jwt.jwksUri",
+        "must be an https URL",
+        _jwt(jwksUri="http://issuer.auth.svc.example.com/keys"),
+    ),
+    BadGateway("tokens for nobody", "spec.serving.auth.jwt.audiences", "1", _jwt(audiences=[])),
+    BadGateway("protection by nothing", "spec.serving.auth", "jwt", {"serving": {"auth": {}}}),
+    BadGateway(
+        "a Secret with a path for a name",
+        "spec.serving.tls.secretName",
+        "must be the name of a Secret",
+        {"serving": {"tls": {"secretName": "../photos"}}},
     ),
     BadGateway("a name of 64 characters", "metadata.name", "at most 63", name="a" * 64),
     BadGateway("a name that starts with a digit", "metadata.name", "starting with", name="9lives"),

@@ -47,6 +47,7 @@ ANNOTATION_APPLIED_TEMPLATE: Final = f"{GROUP}/applied-template"
 ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
 
 PORT_SERVICE: Final = 80
+PORT_SERVICE_TLS: Final = 443
 PORT_HTTP: Final = 8080
 PORT_GRPC: Final = 9000
 PORT_METRICS: Final = 9090
@@ -56,6 +57,7 @@ PORT_COLLECTOR_HEALTH: Final = 13133
 PORT_COLLECTOR_METRICS: Final = 8888
 PORT_SPAN_METRICS: Final = 8889
 PORT_NAME_HTTP: Final = "http"
+PORT_NAME_HTTPS: Final = "https"  # of the Service; a pod's port is called http either way
 PORT_NAME_GRPC: Final = "grpc"
 PORT_NAME_METRICS: Final = "metrics"
 PORT_NAME_SPAN_METRICS: Final = "span-metrics"
@@ -73,6 +75,7 @@ CONFIG_FILE: Final = "runtime.json"
 CONFIG_DIR: Final = "/etc/igw"
 MODEL_DIR: Final = "/mnt/models"
 MODEL_PACKAGE: Final = "package"  # what is fetched, in that folder
+TLS_DIR: Final = "/etc/igw-tls"
 COLLECTOR_CONFIG_FILE: Final = "collector.yaml"
 COLLECTOR_CONFIG_DIR: Final = "/etc/otelcol"
 

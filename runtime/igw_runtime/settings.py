@@ -14,17 +14,10 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
@@ -202,14 +195,6 @@ class Settings(_Section):
     telemetry: TelemetrySettings = TelemetrySettings()
     live: LiveSettings = LiveSettings()
 
-    @model_validator(mode="after")
-    def _check_version(self) -> Self:
-        for key, asked in (("auth", self.auth.jwt), ("tls", self.tls)):
-            if asked is not None and self.schema_version == 1:
-                message = f"{key} needs schemaVersion 2, which an older runtime refuses"
-                raise ValueError(message)
-        return self
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedSettings:
@@ -275,6 +260,7 @@ def parse_settings(content: bytes) -> LoadedSettings:
             raise InvalidSettingsError(message) from error
         known = _without(raw, [detail["loc"] for detail in unknown])
         settings = Settings.model_validate_json(json.dumps(known))
+    _check_version(settings)
     _check_ports(settings.server)
     return LoadedSettings(
         settings=settings,
@@ -291,6 +277,15 @@ def _without(raw: dict[str, Any], paths: Iterable[tuple[int | str, ...]]) -> dic
             section = section[name]
         del section[key]
     return known
+
+
+def _check_version(settings: Settings) -> None:
+    """Refuse what an older runtime would leave out: who wrote the file may meet one."""
+    protected = {"auth": settings.auth.jwt, "tls": settings.tls}
+    for key, asked in protected.items():
+        if asked is not None and settings.schema_version == 1:
+            message = f"{key}: needs schemaVersion 2, which an older runtime refuses"
+            raise InvalidSettingsError(message)
 
 
 def _check_ports(server: ServerSettings) -> None:

@@ -13,6 +13,7 @@ from igw_runtime.settings import (
     read_environment,
 )
 
+JWT = {"issuer": "https://i", "audiences": ["a"], "jwksUri": "https://i/keys"}
 MINIMAL: dict[str, Any] = {"schemaVersion": 1, "model": {"name": "resnet50"}}
 
 
@@ -107,7 +108,30 @@ def test_the_operators_file_is_understood() -> None:
             "live.metrics.latencyBucketsSeconds.0: should be greater than 0",
             id="an element of a list",
         ),
-        pytest.param({"schemaVersion": 2}, "schemaVersion: should be 1", id="a newer schema"),
+        pytest.param({"schemaVersion": 3}, "schemaVersion: should be 1 or 2", id="a newer schema"),
+        pytest.param(
+            {"auth": {"jwt": JWT}}, "auth: needs schemaVersion 2", id="a token in version 1"
+        ),
+        pytest.param(
+            {"tls": {"certificate": "/c", "key": "/k"}, "novelty": 1},
+            "tls: needs schemaVersion 2",
+            id="TLS in version 1, beside an unknown key",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "tls": {"certificate": "/c"}},
+            "tls.key: required key is missing",
+            id="half of a pair",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "auth": {"jwt": JWT | {"audiences": []}}},
+            "auth.jwt.audiences: List should have at least 1 item",
+            id="tokens for nobody",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "auth": {"jwt": JWT | {"jwksUri": "file:///etc/passwd"}}},
+            "auth.jwt.jwksUri: String should match",
+            id="keys in a file",
+        ),
         pytest.param({"model": {}}, "model.name: required key is missing", id="no model name"),
         pytest.param(
             {"model": {"name": "../etc"}}, "model.name: String should match", id="a path as name"
@@ -156,14 +180,18 @@ def test_mistakes_are_explained_by_key(changes: dict[str, Any], expected: str) -
             {"serving": {"maxQueu": 1, "maxBatch": 4}},
             ["serving.maxQueu: unknown key; allowed here: bodyTimeoutSeconds, drainSeconds"],
         ),
-        ({"auth": {"issuer": "x"}}, ["auth: unknown key; allowed here: gateway"]),
+        ({"novelty": {"issuer": "x"}}, ["novelty: unknown key; allowed here: auth, gateway"]),
+        (
+            {"schemaVersion": 2, "auth": {"jwt": JWT | {"algorithm": "none"}}},
+            ["auth.jwt.algorithm: unknown key; allowed here: audiences, issuer, jwksUri"],
+        ),
         (
             {"serving": {"maxBatch": 4, "streaming": True}, "live": {"logging": {"format": "x"}}},
             ["serving.streaming: unknown key", "live.logging.format: unknown key"],
         ),
         ({}, []),
     ],
-    ids=["a misspelt key names what is allowed", "at the top", "at several places", "none"],
+    ids=["misspelt, names what is allowed", "at the top", "deep down", "several", "none"],
 )
 def test_keys_of_a_newer_operator_are_left_out_and_named(
     changes: dict[str, Any], expected: list[str]

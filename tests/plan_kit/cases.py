@@ -27,6 +27,7 @@ _CAPABILITIES: Final = {
     "minimal": Capabilities(),
     "everything-set": EVERY_API,
     "keda": replace(_MONITORED, scaled_objects=True),
+    "tokens-and-tls": replace(_MONITORED, http_routes=True),
 }
 _DEFAULTS: Final = {
     "everything-set": Defaults(

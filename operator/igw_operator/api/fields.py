@@ -159,6 +159,14 @@ Quantity = Annotated[
 AnyObject = Annotated[
     dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 ]
+SecretName = Annotated[
+    str,
+    Field(max_length=253),
+    matches(
+        "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$",
+        "must be the name of a Secret: lower-case letters, digits, '-' and '.'",
+    ),
+]
 Labels = Annotated[dict[str, str], Field(max_length=64)]
 
 

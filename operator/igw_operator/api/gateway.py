@@ -29,6 +29,7 @@ from igw_operator.api.fields import (
     parse_quantity,
 )
 from igw_operator.api.model import Model
+from igw_operator.api.protection import Auth, Tls
 from igw_operator.api.scaling import Scaling
 from igw_operator.api.service import Service
 from igw_operator.api.windows import Window
@@ -84,6 +85,10 @@ class Serving(ApiModel):
     """Largest picture, in pixels; judged by its header, before it is decoded."""
     grpc: bool = False
     """Serve the Open Inference Protocol over gRPC too, on port 9000 of the Service."""
+    auth: Auth | None = None
+    """Who may call. Absent: whoever the network policy lets through."""
+    tls: Tls | None = None
+    """Set: pods speak TLS only, and the Service has port 443 instead of 80."""
 
 
 def _fits(resources: ResourceList) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from igw_operator.api.fields import ApiModel, Guard, matches
+from igw_operator.api.fields import ApiModel, Guard, SecretName, matches
 
 
 def _begins(uri: str | None, *schemes: str) -> bool:
@@ -19,11 +19,7 @@ def _begins(uri: str | None, *schemes: str) -> bool:
 class Credentials(ApiModel):
     """Who asks for a model that is not everybody's to read."""
 
-    secret_name: Annotated[
-        str,
-        Field(max_length=253),
-        matches("^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$", "must be the name of a Secret"),
-    ]
+    secret_name: SecretName
     """Secret of the namespace. For s3 and gs: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (of gs,
     an HMAC key), and perhaps AWS_SESSION_TOKEN and AWS_REGION. For https: IGW_BEARER_TOKEN. No
     other key of it is read.

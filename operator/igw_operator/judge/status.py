@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.api.status import (
     Address,
@@ -196,8 +197,11 @@ def _url(service: Manifest | None) -> str | None:
     """Short of the cluster's domain, which nobody tells; `.svc` resolves from every pod."""
     if service is None:
         return None
-    metadata, port = service["metadata"], service["spec"]["ports"][0]["port"]
-    return f"http://{metadata['name']}.{metadata['namespace']}.svc:{port}".removesuffix(":80")
+    metadata, port = service["metadata"], service["spec"]["ports"][0]
+    encrypted = port.get("name") == conventions.PORT_NAME_HTTPS
+    scheme, default = ("https", 443) if encrypted else ("http", 80)
+    suffix = "" if port["port"] == default else f":{port['port']}"
+    return f"{scheme}://{metadata['name']}.{metadata['namespace']}.svc{suffix}"
 
 
 def _model(gateway: Gateway | None) -> ServedModel | None:

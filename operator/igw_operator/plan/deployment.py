@@ -119,7 +119,7 @@ def _build_container(inputs: PlanInput) -> dict[str, Any]:
         # there in the gateway's, without any right to read logs.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": _build_mounts(spec),
-    } | _build_probes()
+    } | _build_probes("HTTP" if spec.serving.tls is None else "HTTPS")
 
 
 def _build_ports(spec: GatewaySpec) -> list[dict[str, Any]]:
@@ -134,8 +134,8 @@ def _build_ports(spec: GatewaySpec) -> list[dict[str, Any]]:
     ]
 
 
-def _build_probes() -> dict[str, Any]:
-    return {
+def _build_probes(scheme: str) -> dict[str, Any]:
+    probes = {
         # Ends with the first success; until then neither of the others runs.
         "startupProbe": _build_probe(
             "/ready",
@@ -147,6 +147,10 @@ def _build_probes() -> dict[str, Any]:
         # Slow to judge: killing an overloaded replica gives its load to the next one.
         "livenessProbe": _build_probe("/health", period=10, timeout=5, failures=6),
     }
+    if scheme != "HTTP":  # the default, and not written: it would restart the fleet
+        for probe in probes.values():
+            probe["httpGet"]["scheme"] = scheme
+    return probes
 
 
 def _build_probe(path: str, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
@@ -166,6 +170,9 @@ def _build_mounts(spec: GatewaySpec) -> list[dict[str, Any]]:
     ]
     if parse_claim(spec.model.uri) or is_fetched(spec.model.uri):
         mounts.append({"name": "models", "mountPath": conventions.MODEL_DIR, "readOnly": True})
+    if spec.serving.tls is not None:
+        # A directory, for the same reason as the settings.
+        mounts.append({"name": "tls", "mountPath": conventions.TLS_DIR, "readOnly": True})
     return mounts
 
 
@@ -180,6 +187,9 @@ def _build_volumes(gateway: Gateway) -> list[dict[str, Any]]:
         volumes.append({"name": "models", "persistentVolumeClaim": source})
     if is_fetched(gateway.spec.model.uri):
         volumes.append(build_model_volume())
+    tls = gateway.spec.serving.tls
+    if tls is not None:
+        volumes.append({"name": "tls", "secret": {"secretName": tls.secret_name}})
     return volumes
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from igw_operator import conventions
 from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.model import Model
-from igw_operator.plan.endpoints import parse_store_port
+from igw_operator.plan.endpoints import parse_http_port
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.security import build_container_security
 
@@ -41,8 +41,8 @@ def find_store_port(model: Model) -> int | None:
     if model.uri is None or not is_fetched(model.uri):
         return None
     if model.uri.startswith(_WEB):
-        return parse_store_port(model.uri, "spec.model.uri")
-    return parse_store_port(model.endpoint or "https://", "spec.model.endpoint")
+        return parse_http_port(model.uri, "spec.model.uri")
+    return parse_http_port(model.endpoint or "https://", "spec.model.endpoint")
 
 
 def build_model_volume() -> dict[str, Any]:

@@ -10,13 +10,13 @@ from decimal import Decimal
 from math import ceil
 from typing import Any, Final
 
-from igw_operator import conventions
 from igw_operator.api.fields import parse_duration
 from igw_operator.api.objects import Manifest
 from igw_operator.api.service import ParentRef, Route
 from igw_operator.conventions import COMPONENT_RUNTIME
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata
+from igw_operator.plan.service import choose_port
 
 _EXACT_PATH: Final = "/predict"
 _PATH_PREFIXES: Final = ("/v1", "/v2")
@@ -33,7 +33,7 @@ def build_http_route(inputs: PlanInput) -> Manifest | None:
         return None
     timeout = render_duration(parse_duration(gateway.spec.serving.timeout) + _GRACE_SECONDS)
     common = {
-        "backendRefs": [{"name": gateway.child_name(), "port": conventions.PORT_SERVICE}],
+        "backendRefs": [{"name": gateway.child_name(), "port": choose_port(gateway.spec)}],
         "timeouts": {"request": timeout, "backendRequest": timeout},
     }
     return {

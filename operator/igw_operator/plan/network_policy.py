@@ -6,7 +6,7 @@ Probes need no rule: traffic from the node that a pod runs on is always allowed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from igw_operator import conventions
 from igw_operator.api.objects import Gateway, Manifest
@@ -17,6 +17,8 @@ from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_collector_selector, build_metadata, build_selector
 
 Rules = list[dict[str, Any]]
+_COLLECTOR_FIELD: Final = "spec.observability.collector.endpoint"
+_ISSUER_FIELD: Final = "spec.serving.auth.jwt.jwksUri"
 
 
 def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
@@ -30,8 +32,12 @@ def build_runtime_policy(inputs: PlanInput) -> Manifest | None:
         _build_rule("from", _build_callers(inputs), *served),
         _build_rule("from", _build_scrapers(inputs), conventions.PORT_METRICS),
     ]
-    egress = [_build_dns_rule(), *_build_telemetry_rules(inputs.gateway)]
-    egress += _build_store_rules(inputs.gateway)
+    egress = [
+        _build_dns_rule(),
+        *_build_telemetry_rules(inputs.gateway),
+        *_build_store_rules(inputs.gateway),
+        *_build_issuer_rules(inputs.gateway),
+    ]
     selector = build_selector(inputs.gateway, COMPONENT_RUNTIME)
     metadata = build_metadata(inputs.gateway, COMPONENT_RUNTIME)
     return _build_policy(metadata, selector, ingress, egress)
@@ -84,13 +90,20 @@ def _build_telemetry_rules(gateway: Gateway) -> Rules:
         return [_build_rule("to", [peer], conventions.PORT_OTLP_HTTP)]
     if collector.endpoint:
         # A name cannot be a peer, and its address may change: the port is all that is known.
-        return [_build_rule("to", (), parse_http_port(collector.endpoint))]
+        return [_build_rule("to", (), parse_http_port(collector.endpoint, _COLLECTOR_FIELD))]
     return []
 
 
 def _build_store_rules(gateway: Gateway) -> Rules:
     port = find_store_port(gateway.spec.model)
     return [] if port is None else [_build_rule("to", (), port)]
+
+
+def _build_issuer_rules(gateway: Gateway) -> Rules:
+    auth = gateway.spec.serving.auth
+    if auth is None:
+        return []
+    return [_build_rule("to", (), parse_http_port(auth.jwt.jwks_uri, _ISSUER_FIELD))]
 
 
 def _build_dns_rule() -> dict[str, Any]:

@@ -47,8 +47,10 @@ def build_settings(gateway: Gateway) -> dict[str, Any]:
 def build_static_settings(gateway: Gateway) -> dict[str, Any]:
     """The part that the runtime reads once, at its start."""
     spec = gateway.spec
+    protection = _build_protection(spec)
     return {
-        "schemaVersion": 1,
+        # An older runtime would leave out what it does not know, and serve everybody.
+        "schemaVersion": 2 if protection else 1,
         "gateway": {"namespace": gateway.namespace, "name": gateway.name},
         "model": {
             "name": spec.model.name,
@@ -71,7 +73,27 @@ def build_static_settings(gateway: Gateway) -> dict[str, Any]:
             "maxPixels": spec.serving.max_pixels,
         },
         "telemetry": {"otlpEndpoint": _locate_collector(gateway)},
-    }
+    } | protection
+
+
+def _build_protection(spec: GatewaySpec) -> dict[str, Any]:
+    """Tokens and TLS; nothing where neither is asked for."""
+    protection: dict[str, Any] = {}
+    if spec.serving.auth is not None:
+        jwt = spec.serving.auth.jwt
+        protection["auth"] = {
+            "jwt": {
+                "issuer": jwt.issuer,
+                "audiences": list(jwt.audiences),
+                "jwksUri": jwt.jwks_uri,
+            }
+        }
+    if spec.serving.tls is not None:
+        protection["tls"] = {
+            "certificate": f"{conventions.TLS_DIR}/tls.crt",
+            "key": f"{conventions.TLS_DIR}/tls.key",
+        }
+    return protection
 
 
 def build_live_settings(spec: GatewaySpec) -> dict[str, Any]:

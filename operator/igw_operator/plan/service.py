@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from igw_operator import conventions
+from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
 from igw_operator.plan.inputs import PlanInput
@@ -14,11 +15,17 @@ from igw_operator.plan.labels import build_metadata, build_selector
 def build_service(inputs: PlanInput) -> Manifest:
     """The Service that clients call."""
     gateway = inputs.gateway
-    ports = [_build_port(conventions.PORT_NAME_HTTP, conventions.PORT_SERVICE)]
+    tls = gateway.spec.serving.tls is not None
+    name = conventions.PORT_NAME_HTTPS if tls else conventions.PORT_NAME_HTTP
+    ports = [_build_port(conventions.PORT_NAME_HTTP, choose_port(gateway.spec)) | {"name": name}]
+    if tls:
+        # Tells proxies that talk to pods by themselves to talk TLS to them.
+        ports[0]["appProtocol"] = "https"
     if gateway.spec.serving.grpc:
-        # HTTP/2 without TLS: meshes and proxies balance calls, not connections.
+        # HTTP/2, which without TLS has a name of its own: meshes and proxies then balance calls,
+        # not connections.
         # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
-        protocol = {"appProtocol": "kubernetes.io/h2c"}
+        protocol = {"appProtocol": "https" if tls else "kubernetes.io/h2c"}
         ports.append(_build_port(conventions.PORT_NAME_GRPC, conventions.PORT_GRPC) | protocol)
     return {
         "apiVersion": "v1",
@@ -31,6 +38,11 @@ def build_service(inputs: PlanInput) -> Manifest:
             "ports": ports,
         },
     }
+
+
+def choose_port(spec: GatewaySpec) -> int:
+    """The port of the Service that clients and routes use."""
+    return conventions.PORT_SERVICE if spec.serving.tls is None else conventions.PORT_SERVICE_TLS
 
 
 def build_metrics_service(inputs: PlanInput) -> Manifest:

@@ -426,6 +426,15 @@ def test_a_service_on_another_port_says_so_in_its_url() -> None:
     assert judged(with_child(snapshot, key, live))["url"] == "http://photos.demo.svc:8000"
 
 
+def test_a_service_that_is_encrypted_says_so_in_its_url() -> None:
+    """By the live Service: the URL is right while a change of it is on its way."""
+    snapshot = a_snapshot()
+    key = ("Service", "photos")
+    for port, url in ((443, "https://photos.demo.svc"), (8443, "https://photos.demo.svc:8443")):
+        live = edited(snapshot.children[key], ports=[{"name": "https", "port": port}])
+        assert judged(with_child(snapshot, key, live))["url"] == url
+
+
 def test_a_gateway_with_a_long_name_finds_its_children() -> None:
     """A child's name may be cut and carry a hash."""
     status = judged(a_snapshot(name="a" * 60))

@@ -139,3 +139,24 @@ def test_pulls_as_the_runtime_says() -> None:
     assert container(deployment)["image"] == "example.org/r:1"
     assert container(deployment)["imagePullPolicy"] == "Always"
     assert pod_spec(deployment)["imagePullSecrets"] == [{"name": "a"}, {"name": "b"}]
+
+
+def test_serves_tls_from_a_secret() -> None:
+    """A directory, so that a renewal arrives; probes speak TLS as everybody does."""
+    deployment = build(serving={"tls": {"secretName": "photos-tls"}})[KEY]
+    runtime = container(deployment)
+
+    assert {"name": "tls", "secret": {"secretName": "photos-tls"}} in pod_spec(deployment)[
+        "volumes"
+    ]
+    assert {"name": "tls", "mountPath": "/etc/igw-tls", "readOnly": True} in runtime["volumeMounts"]
+    probes = [runtime[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")]
+    assert [probe["httpGet"]["scheme"] for probe in probes] == ["HTTPS"] * 3
+
+
+def test_writes_nothing_of_tls_where_nobody_asks_for_it() -> None:
+    """One more word in the template would restart every pod of the fleet."""
+    runtime = container(build()[KEY])
+
+    assert "scheme" not in runtime["readinessProbe"]["httpGet"]
+    assert [mount["name"] for mount in runtime["volumeMounts"]] == ["config", "tmp"]

@@ -79,9 +79,12 @@ def test_durations_are_whole_numbers(seconds: str, text: str) -> None:
     assert render_duration(Decimal(seconds)) == text
 
 
-def test_leads_to_the_port_of_the_service() -> None:
+@pytest.mark.parametrize(
+    "serving", [{}, {"tls": {"secretName": "photos-tls"}}], ids=["http", "https"]
+)
+def test_leads_to_the_port_of_the_service(serving: dict[str, Any]) -> None:
     """The Service that is made beside it."""
-    children = build(**route())
+    children = build(**route(), serving=serving)
     (rule,) = children[KEY]["spec"]["rules"]
     (port,) = children["Service", "photos"]["spec"]["ports"]
     assert rule["backendRefs"] == [{"name": "photos", "port": port["port"]}]

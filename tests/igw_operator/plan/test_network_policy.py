@@ -145,3 +145,25 @@ def test_is_absent_when_switched_off() -> None:
     """Whoever has policies of their own gets none of ours."""
     kinds = {kind for kind, _ in build(networkPolicy={"enabled": False})}
     assert "NetworkPolicy" not in kinds
+
+
+@pytest.mark.parametrize(
+    ("uri", "port"),
+    [
+        ("https://issuer.example/keys", 443),
+        ("http://issuer.auth.svc:8180/keys", 8180),
+    ],
+)
+def test_lets_pods_fetch_the_keys_of_tokens(uri: str, port: int) -> None:
+    """To anywhere: a name cannot be a peer."""
+    jwt = {"issuer": "i", "audiences": ["a"], "jwksUri": uri}
+    egress = build(serving={"auth": {"jwt": jwt}})[KEY]["spec"]["egress"]
+    assert rule(egress, port) == {"ports": [{"protocol": "TCP", "port": port}]}
+    assert len(egress) == len(build()[KEY]["spec"]["egress"]) + 1
+
+
+def test_names_the_field_of_a_port_that_is_none() -> None:
+    """The pattern cannot count to 65535."""
+    jwt = {"issuer": "i", "audiences": ["a"], "jwksUri": "https://issuer.example:99999/keys"}
+    with pytest.raises(SpecError, match=r"spec\.serving\.auth\.jwt\.jwksUri"):
+        build(serving={"auth": {"jwt": jwt}})

@@ -13,6 +13,12 @@ from igw_runtime.settings import parse_settings
 from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, OTHER
 from plan_kit.children import build
 
+JWT = {
+    "issuer": "https://issuer.example",
+    "audiences": ["photos"],
+    "jwksUri": "https://issuer.example/keys",
+}
+
 
 def settings(**spec: Any) -> dict[str, Any]:
     """The settings of a gateway with these spec fields."""
@@ -58,6 +64,8 @@ SPECS: dict[str, dict[str, Any]] = {
     },
     "disabled": {"observability": {"collector": {"mode": "Disabled"}}},
     "grpc": {"serving": {"grpc": True}},
+    "tokens": {"serving": {"auth": {"jwt": JWT}}},
+    "encrypted": {"serving": {"tls": {"secretName": "photos-tls"}}},
     "precise": {"slo": {"latency": {"threshold": "1ms"}}},
 }
 
@@ -69,6 +77,20 @@ def test_writes_what_the_runtime_reads(spec: dict[str, Any]) -> None:
     loaded = parse_settings(text.encode())
     assert loaded.live_hash == hash_live(settings(**spec))
     assert loaded.unknown == (), "the runtime of this release knows every key"
+
+
+def test_an_older_runtime_refuses_what_it_would_leave_out() -> None:
+    """Who asks for tokens or TLS gets a version that only a runtime with both accepts."""
+    protected = settings(serving={"auth": {"jwt": JWT}, "tls": {"secretName": "photos-tls"}})
+
+    assert protected["schemaVersion"] == 2
+    assert protected["auth"] == {"jwt": JWT}
+    assert protected["tls"] == {
+        "certificate": "/etc/igw-tls/tls.crt",
+        "key": "/etc/igw-tls/tls.key",
+    }
+    assert settings()["schemaVersion"] == 1
+    assert not {"auth", "tls"} & set(settings())
 
 
 def test_objectives_count_what_infers_and_nothing_else() -> None:

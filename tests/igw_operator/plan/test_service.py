@@ -19,6 +19,14 @@ def test_offers_grpc_to_those_who_ask_for_it() -> None:
     assert grpc["appProtocol"] == "kubernetes.io/h2c"
 
 
+def test_offers_https_where_pods_speak_tls() -> None:
+    """On the port that clients expect it on, and proxies are told."""
+    serving = {"grpc": True, "tls": {"secretName": "photos-tls"}}
+    https, grpc = build(serving=serving)["Service", "photos"]["spec"]["ports"]
+    assert (https["name"], https["port"], https["targetPort"]) == ("https", 443, "http")
+    assert [port["appProtocol"] for port in (https, grpc)] == ["https", "https"]
+
+
 def test_passes_type_and_annotations_on() -> None:
     """What a cloud's load balancer reads reaches it untouched."""
     annotations = {"example.org/strange": "{{ yes }} \n"}

@@ -55,16 +55,16 @@ def test_symlink_swap_is_noticed_and_applied_once(mounted: Mounted) -> None:
 def test_an_unknown_key_is_named_once_and_the_rest_applied(mounted: Mounted) -> None:
     """A newer operator has written the file; each key is news once."""
     with capture_logs() as lines:
-        mounted.write(level="debug", auth={"issuer": "x"})
+        mounted.write(level="debug", novelty={"issuer": "x"})
         mounted.watcher.check()
-        mounted.write(level="error", auth={"issuer": "x"})
+        mounted.write(level="error", novelty={"issuer": "x"})
         mounted.watcher.check()
 
     assert [live.logging.level for live, _ in mounted.applied] == ["debug", "error"]
     [warning] = [line for line in lines if line["event"] == "settings_unknown"]
     assert warning["log_level"] == "warning"
     [explanation] = warning["keys"]
-    assert explanation.startswith("auth: unknown key; allowed here: gateway")
+    assert explanation.startswith("novelty: unknown key; allowed here: auth")
 
 
 def test_unchanged_file_is_not_applied(mounted: Mounted) -> None:
