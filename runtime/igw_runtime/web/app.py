@@ -92,12 +92,13 @@ def build_app(services: Services) -> ASGIApp:
 
 
 def _own_routes(services: Services) -> list[Route]:
+    open_paths = OPEN_PATHS if services.check_token else None
     table: dict[str, dict[str, Handler]] = {
         PREDICT_ENDPOINT: {"POST": build_predict(services.desk, services.read_model)},
         "/health": {"GET": build_live(services.lifecycle, services.longest_busy_seconds)},
         "/ready": {"GET": build_ready(services.lifecycle)},
         "/metrics": {"GET": build_metrics(services.metrics.registry)},
-        "/openapi.json": {"GET": build_openapi()},
+        "/openapi.json": {"GET": build_openapi(open_paths)},
         "/docs": {"GET": build_docs()},
     }
     return _build_routes(services, table, problem_error)

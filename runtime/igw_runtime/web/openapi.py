@@ -1,5 +1,6 @@
 """The API described: an OpenAPI document, and one page that shows it without a CDN."""
 
+from collections.abc import Collection
 from importlib.resources import files
 from typing import Any, Final
 
@@ -14,21 +15,25 @@ _PAGE_POLICY: Final = (
 )
 _PROBLEMS: Final = {
     "400": "No body, or a malformed envelope",
+    "401": "No bearer token, or one that is not valid, where tokens are demanded",
     "408": "The body was too slow",
     "413": "Too many bytes or pixels",
     "415": "Unsupported content type or image format",
     "422": "A broken or truncated image",
-    "503": "Not ready, stopping, or the queue is full",
+    "503": "Not ready, stopping, the queue is full, or no token can be checked",
     "504": "The deadline was exceeded",
 }
 
 
-def build_openapi() -> Handler:
-    """Return the handler of `/openapi.json`."""
-    document = encode_json(build_document())
+def build_openapi(open_paths: Collection[str] | None = None) -> Handler:
+    """Return the handler of `/openapi.json`; with `open_paths` all others demand a token."""
+    document = build_document()
+    if open_paths is not None:
+        _demand_tokens(document, open_paths)
+    content = encode_json(document)
 
     async def openapi(_scope: Scope, _receive: Receive, send: Send) -> None:
-        await send_response(send, 200, document)
+        await send_response(send, 200, content)
 
     return openapi
 
@@ -78,6 +83,15 @@ def build_document() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": _SCHEMAS},
     }
+
+
+def _demand_tokens(document: dict[str, Any], open_paths: Collection[str]) -> None:
+    scheme = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}
+    document["components"]["securitySchemes"] = {"bearer": scheme}
+    document["security"] = [{"bearer": []}]
+    for path in document["paths"].keys() & set(open_paths):
+        for operation in document["paths"][path].values():
+            operation["security"] = []
 
 
 def _describe_predict() -> dict[str, Any]:

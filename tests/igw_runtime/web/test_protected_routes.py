@@ -87,3 +87,20 @@ async def test_token_is_asked_for_before_the_size_of_the_body() -> None:
         answer = await bench.client.post("/predict", PNG)
 
     assert answer.status == 401
+
+
+async def test_description_says_what_demands_a_token() -> None:
+    """Where tokens are demanded; elsewhere it says nothing of them."""
+    with a_bench(check_token=check) as bench:
+        document = (await bench.client.get("/openapi.json")).json()
+    with a_bench() as bench:
+        plain = (await bench.client.get("/openapi.json")).json()
+
+    opened = {
+        path
+        for path, operations in document["paths"].items()
+        if any(operation.get("security") == [] for operation in operations.values())
+    }
+    assert opened == OPEN_PATHS - {"/openapi.json", "/docs"}
+    assert document["security"] == [{"bearer": []}]
+    assert "security" not in plain
