@@ -121,11 +121,12 @@ class Client(threading.Thread):
                     connection.close()
                     connection = self._connect()
                 connection.request("POST", "/predict", PNG, {"Content-Type": "image/png"})
+                raw: Any = connection.sock  # gone after an answer that closes the connection
+                shown = raw.getpeercert(binary_form=True)
                 response = connection.getresponse()
                 response.read()
                 assert response.status == 200
-                raw: Any = connection.sock
-                self.shown.append(raw.getpeercert(binary_form=True))
+                self.shown.append(shown)
             except (OSError, http.client.HTTPException, AssertionError) as error:
                 self.failures.append(repr(error))
         connection.close()
@@ -171,6 +172,37 @@ def test_renewed_certificate_costs_no_request(models: Path, tmp_path: Path) -> N
         assert "igw_runtime_certificate_expiry_timestamp_seconds" in server.metrics()
         assert server.get("/ready")[0] == 0, "plain HTTP is not spoken"
         assert server.stop() == 0
+
+
+def test_drain_loses_nothing_over_tls(models: Path, tmp_path: Path) -> None:
+    """As over plain HTTP: served to the end of the drain, then told to reconnect elsewhere."""
+    mounted = tmp_path / "tls"
+    mounted.mkdir()
+    files = Certificates(mounted)
+    files.renew()
+    tls = {"certificate": str(files.certificate), "key": str(files.key)}
+    drain = settings(tls=tls, serving={"drainSeconds": 1.5})
+    with a_server(tmp_path, models, drain, ready=False) as server:
+        wait_until(lambda: server.events("server_ready"))
+        clients = [Client(server.port, keep=keep) for keep in (True, False)]
+        for client in clients:
+            client.start()
+        wait_until(lambda: all(client.shown for client in clients))
+        server.process.terminate()
+        wait_until(lambda: server.events("server_draining"))
+        seen = [len(client.shown) for client in clients]
+        wait_until(
+            lambda: all(
+                len(client.shown) > before + 5 for client, before in zip(clients, seen, strict=True)
+            )
+        )
+        for client in clients:
+            client.done.set()
+        for client in clients:
+            client.join(10)
+
+        assert [client.failures for client in clients] == [[], []]
+        assert server.process.wait(20) == 0
 
 
 def _der(files: Certificates) -> bytes:

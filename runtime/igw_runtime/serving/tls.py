@@ -8,7 +8,7 @@ nothing, and says so once.
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -27,7 +27,7 @@ class KeyPair:
     """The content of both files, PEM: the certificate with its chain, and its private key."""
 
     certificate: bytes
-    key: bytes
+    key: bytes = field(repr=False)
 
     @property
     def expiry(self) -> float:
@@ -43,13 +43,12 @@ class ServedCertificate:
         self._show_expiry = show_expiry
         try:
             self.pair = self._read()
-            self._current = self._load()
+            self._current, self.context = self._load(), self._load()
             show_expiry(self.pair.expiry)
         except (OSError, ValueError) as error:
             message = f"tls: {settings.certificate} and {settings.key}: {_explain(error)}"
             raise InvalidSettingsError(message) from error
         self._seen = self.pair
-        self.context = self._load()
         # What is loaded into a context that is in use can meet a handshake half-way, and a key
         # that does not match leaves it without one. A context of its own for each pair cannot.
         self.context.sni_callback = self._choose

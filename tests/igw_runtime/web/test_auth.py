@@ -157,6 +157,13 @@ def test_algorithm_of_the_published_key_is_the_only_one() -> None:
     assert reason == "the token's algorithm is not one of its key"
 
 
+def test_what_must_be_understood_and_is_not_is_refused(office: Office) -> None:
+    """RFC 7515, 4.1.11: whoever sets `crit` counts on it."""
+    token = KEY.sign(headers={"crit": ["novelty"], "novelty": 1})
+
+    assert office.refuse(f"Bearer {token}") == "the token is not a signed JWT"
+
+
 def test_signature_of_another_key_is_refused(office: Office) -> None:
     """The name of a key is no proof of it."""
     reason = office.refuse(SigningKey("one").bearer())
