@@ -6,6 +6,7 @@ What neither is asked for is not even imported: cryptography takes 30 MB.
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from igw_runtime.settings import JwtSettings, Settings, TlsSettings
@@ -40,7 +41,7 @@ class Protection:
         if self._store is None:
             self.ready.set()
         else:
-            self._store.start(lambda: loop.call_soon_threadsafe(self.ready.set))
+            self._store.start(partial(loop.call_soon_threadsafe, self.ready.set))
 
     def stop(self) -> None:
         """Stop following them."""

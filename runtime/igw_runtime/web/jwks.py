@@ -126,9 +126,9 @@ class KeyStore:
         self._wanted = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="jwks", daemon=True)
-        self._on_first: Callable[[], None] = lambda: None
+        self._on_first: Callable[[], object] = lambda: None
 
-    def start(self, on_first: Callable[[], None]) -> None:
+    def start(self, on_first: Callable[[], object]) -> None:
         """Fetch in a thread of its own; `on_first` is called there once there are keys."""
         self._on_first = on_first
         self._thread.start()

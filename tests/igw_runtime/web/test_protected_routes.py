@@ -42,7 +42,8 @@ def list_routes(bench: Bench) -> list[tuple[str, str]]:
 async def test_everything_but_probes_and_the_description_demands_a_token() -> None:
     """A new route is protected unless somebody opens it."""
     with a_bench(check_token=check) as bench:
-        refused, served = set(), set()
+        refused: set[str] = set()
+        served: set[str] = set()
         for method, path in list_routes(bench):
             answer = await bench.client.call(
                 method, path.replace("{model}", "colours").replace("{version}", "1")

@@ -66,7 +66,9 @@ def _build_credentials(certificate: "ServedCertificate") -> grpc.ServerCredentia
         served = certificate.pair
         return _build_configuration(served)
 
-    return grpc.dynamic_ssl_server_credentials(_build_configuration(served), fetch)
+    first = _build_configuration(served)
+    # The published types do not know that None is "no other one".
+    return grpc.dynamic_ssl_server_credentials(first, fetch)  # type: ignore[arg-type]
 
 
 def _build_configuration(pair: "KeyPair") -> grpc.ServerCertificateConfiguration:
