@@ -218,7 +218,7 @@ def test_unservable_certificate_ends_the_start(models: Path, tmp_path: Path) -> 
 
 
 def test_nothing_of_it_is_loaded_where_nobody_asks_for_it(models: Path, tmp_path: Path) -> None:
-    """Thirty megabytes of cryptography are for those who use it."""
+    """Ten megabytes of cryptography are for those who use it."""
     with a_server(tmp_path, models, {"model": {"name": "colours"}}) as server:
         maps = Path(f"/proc/{server.process.pid}/maps").read_text()
 

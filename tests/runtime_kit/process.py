@@ -45,7 +45,8 @@ class ServerProcess:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log events of one name; every line of the log must be JSON."""
-        lines = [json.loads(line) for line in self.log_path.read_text().splitlines()]
+        whole, _, _ = self.log_path.read_text().rpartition("\n")  # the last may be half-written
+        lines = [json.loads(line) for line in whole.splitlines()]
         return [line for line in lines if line["message"] == name]
 
     def stop(self) -> int:

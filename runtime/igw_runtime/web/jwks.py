@@ -10,10 +10,10 @@ import threading
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from http.client import HTTPException
 from typing import Any, Final
 
 import structlog
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
@@ -93,7 +93,7 @@ def _parse_key(entry: Mapping[str, Any]) -> VerificationKey | None:
     try:
         # The algorithm only tells PyJWT what to read; what may be verified is decided here.
         public_key = PyJWK(dict(entry), algorithm=min(algorithms)).key
-    except (PyJWTError, ValueError, TypeError, AttributeError):
+    except (PyJWTError, UnsupportedAlgorithm, ArithmeticError, ValueError, TypeError, LookupError):
         return None
     if isinstance(public_key, RSAPublicKey) and public_key.key_size < _MIN_RSA_BITS:
         return None
@@ -152,10 +152,11 @@ class KeyStore:
         """Fetch once; on failure the old keys stay."""
         try:
             keys = parse_key_set(self._fetch())
-        except (OSError, HTTPException, ValueError, KeySetError) as error:
+        except Exception as error:  # noqa: BLE001  a thread that ends would end all trust in a day
             self._metrics.count_key_fetch(ok=False)
             if not self._failing:  # once for each outage
-                _log.error(names.EVENT_KEYS_FETCH_FAILED, error=str(error)[:200])
+                explanation = f"{type(error).__name__}: {error}"[:200]
+                _log.error(names.EVENT_KEYS_FETCH_FAILED, error=explanation)
             self._failing = True
             return
         self._failing = False

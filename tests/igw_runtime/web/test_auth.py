@@ -374,6 +374,28 @@ def test_key_that_must_not_verify_is_left_out(entry: Any) -> None:
         parse_key_set(json.dumps({"keys": [entry]}).encode())
 
 
+_MEMBERS = ["kty", "crv", "alg", "kid", "use", "x", "y", "n", "e", "key_ops", "x5c"]
+_KNOWN = ["RSA", "EC", "OKP", "P-256", "P-521", "Ed25519", "ES256", "AQAB", "AAAA", "", "sig"]
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(_MEMBERS),
+            st.sampled_from(_KNOWN) | st.text(max_size=8) | st.integers() | st.none(),
+        ),
+        max_size=4,
+    )
+)
+@settings(max_examples=300, deadline=None)
+def test_no_published_key_is_a_crash(entries: list[Any]) -> None:
+    """What the issuer sends is bounded, but it is not ours; good keys beside it count."""
+    entries = [entry | {"kid": "strange"} for entry in entries]
+    content = json.dumps({"keys": [*entries, KEY.publish()]}).encode()
+
+    assert parse_key_set(content)[-1].kid == "one"
+
+
 @pytest.mark.integration
 def test_keys_come_over_http_bounded_and_from_nowhere_else() -> None:
     """An error, a redirect and an endless document are outages."""
