@@ -273,10 +273,12 @@ async def test_damaged_requests_are_answered_or_refused(bench: Bench, target: st
 
 
 SETTINGS: dict[str, Any] = {
-    "schemaVersion": 1,
+    "schemaVersion": 2,
     "gateway": {"namespace": "demo", "name": "photos"},
     "model": {"name": "m", "uri": "file:///m", "sha256": "", "precision": "auto"},
     "server": {"port": 8080, "metricsPort": 9090, "grpcPort": 9000},
+    "auth": {"jwt": {"issuer": "i", "audiences": ["a"], "jwksUri": "https://i/k"}},
+    "tls": {"certificate": "/tls.crt", "key": "/tls.key"},
     "serving": {"timeoutSeconds": 30, "maxQueue": 64, "maxBatch": "auto", "exact": True},
     "telemetry": {"otlpEndpoint": "http://c:4318"},
     "live": {
