@@ -22,6 +22,8 @@ from igw_operator.judge.workload import Workload
 PROBE_GRACE: Final = timedelta(seconds=30)
 """How long a started container may fail its readiness probe before that is the reason."""
 
+# What the kubelet says of containers until all volumes are there, the second with init containers.
+_BEFORE_ANY: Final = frozenset({"ContainerCreating", "PodInitializing"})
 _RANK: Final = {reason: rank for rank, reason in enumerate(SEVERITY)}
 _NOT_FOUND_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 
@@ -129,7 +131,9 @@ def _all_containers_are_ready(pod: Pod) -> bool:
 
 def _check_mounts(suspect: Suspect) -> Iterable[Finding]:
     pod = suspect.pod
-    if not any(container.waiting_reason == "ContainerCreating" for container in pod.containers):
+    waits = {container.waiting_reason for container in pod.containers}
+    # Nothing has begun: what was said of a mount before that is over.
+    if waits.isdisjoint(_BEFORE_ANY) or any(it.running_since is not None for it in pod.containers):
         return
     messages = [*suspect.messages("FailedMount"), *suspect.messages("FailedAttachVolume")]
     if messages:

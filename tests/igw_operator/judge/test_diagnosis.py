@@ -265,6 +265,18 @@ CASES = (
         ],
     ),
     Case(
+        "a Secret that TLS needs and nobody made, of a pod that would fetch first",
+        Reason.VOLUME_MOUNT_FAILED,
+        a_pod(init=waiting("PodInitializing"), container=waiting("PodInitializing")),
+        ['cannot mount a volume: MountVolume.SetUp failed for volume "tls": secret "photos-tls"'],
+        [
+            an_event(
+                "FailedMount",
+                'MountVolume.SetUp failed for volume "tls": secret "photos-tls" not found',
+            )
+        ],
+    ),
+    Case(
         "a pod was evicted",
         Reason.EVICTED,
         a_pod(phase="Failed", reason="Evicted", message="The node was low on memory."),
@@ -462,6 +474,16 @@ def test_a_model_that_is_still_fetched_is_said() -> None:
         f"Deployment photos: 0 of 3 replicas ready; pod {name} still fetches the model. "
         f"Next: kubectl logs {name} -c fetch -n demo"
     )
+
+
+def test_a_volume_that_is_there_by_now_is_no_cause() -> None:
+    """While a model is fetched, the events of the pod's first seconds are still there."""
+    pod = a_pod(init=running(ready=False), container=waiting("PodInitializing"))
+    events = [an_event("FailedMount", 'secret "photos-tls" not found')]
+
+    snapshot = replace(a_snapshot(deployment=unready(), pods=[pod]), events=events)
+
+    assert judged(snapshot)["reason"] == Reason.REPLICAS_STARTING
 
 
 def test_a_pod_on_its_way_out_is_no_cause() -> None:
