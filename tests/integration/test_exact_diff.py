@@ -97,6 +97,19 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
     (
         {"serving": {"timeout": "1m30s", "drain": "500ms", "maxBatch": 16}},
         {"serving": {"maxBodyBytes": "1048576", "maxQueue": 1}},
+        {"serving": {"grpc": True, "tls": {"secretName": "certificate"}}},
+        {
+            "serving": {
+                "auth": {
+                    "jwt": {
+                        "issuer": "https://issuer.example.org",
+                        "audiences": ["photos", "vision"],
+                        "jwksUri": "http://issuer.auth.svc:8180/keys",
+                    }
+                },
+                "tls": {"secretName": "certificate"},
+            }
+        },
     ),
     (
         {"resources": {"requests": {"cpu": "1500m", "memory": "1024Mi"}, "limits": {}}},

@@ -43,6 +43,15 @@ _VALID: Final[dict[str, tuple[Any, ...]]] = {
     "endpoint": ("http://collector.example:4318", "collector.example:4317"),
     "uri": ("pvc://claim/path", "file:///models/mine", "https://h/m.tar", "s3://bucket/m.tar"),
     "secretName": ("reader",),
+    "auth": (
+        {
+            "jwt": {
+                "issuer": "https://issuer.example",
+                "audiences": ["photos"],
+                "jwksUri": "https://issuer.example:8443/keys",
+            }
+        },
+    ),
     "sha256": ("0" * 64,),
     "name": ("resnet50", "efficientnet_lite0"),
     "version": ("2", "v1.0-rc_1"),

@@ -19,6 +19,7 @@ from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.prune import prune
 
 _TOLERATION: Final = {"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}
+_TOKENS: Final = {"jwt": {"issuer": "i", "audiences": ["a"], "jwksUri": "https://issuer/keys"}}
 # One for each way that a builder can take.
 _SPECS: Final[tuple[Mapping[str, Any], ...]] = (
     {},
@@ -54,6 +55,7 @@ _SPECS: Final[tuple[Mapping[str, Any], ...]] = (
         "observability": {"collector": {"mode": "External", "endpoint": "http://collector:4318"}},
     },
     {"observability": {"collector": {"mode": "Disabled"}}},
+    {"serving": {"grpc": True, "auth": _TOKENS, "tls": {"secretName": "certificate"}}},
 )
 
 
