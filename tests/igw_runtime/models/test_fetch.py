@@ -23,6 +23,7 @@ from igw_runtime.errors import (
     ModelNotFoundError,
 )
 from igw_runtime.models.fetch import FetchOrder, fetch_package
+from runtime_kit.certificates import make_pair
 from runtime_kit.store import Answer, Handler, Store, cut_after, honestly, serve, status
 
 CONTENT = bytes(range(256)) * 4096
@@ -41,13 +42,7 @@ def store() -> Iterator[Store]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for this machine that nobody else trusts, with its key."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += ["-nodes", "-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]
-    key = path.with_suffix(".key")
-    subprocess.run(
-        [*command, "-days", "2", "-keyout", key, "-out", path], check=True, capture_output=True
-    )
-    path.write_text(path.read_text() + key.read_text())
+    path.write_bytes(b"".join(make_pair()))
     return path
 
 
