@@ -23,6 +23,7 @@ from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_labels, build_metadata, build_selector
 from igw_operator.plan.network_policy import build_collector_policy
 from igw_operator.plan.security import build_container_security, build_pod_security
+from igw_operator.plan.service import build_port
 from igw_operator.plan.service_account import build_service_account
 from igw_operator.plan.service_monitor import build_collector_monitor
 
@@ -92,10 +93,7 @@ def _build_service(inputs: PlanInput) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": build_selector(inputs.gateway, COMPONENT_COLLECTOR),
-            "ports": [
-                {"name": name, "port": port, "protocol": "TCP", "targetPort": name}
-                for name, port in _PORTS
-            ],
+            "ports": [build_port(name, port) for name, port in _PORTS],
         },
     }
 

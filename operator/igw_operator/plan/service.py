@@ -17,7 +17,7 @@ def build_service(inputs: PlanInput) -> Manifest:
     gateway = inputs.gateway
     tls = gateway.spec.serving.tls is not None
     name = conventions.PORT_NAME_HTTPS if tls else conventions.PORT_NAME_HTTP
-    ports = [_build_port(conventions.PORT_NAME_HTTP, choose_port(gateway.spec)) | {"name": name}]
+    ports = [build_port(conventions.PORT_NAME_HTTP, choose_port(gateway.spec)) | {"name": name}]
     if tls:
         # Tells proxies that talk to pods by themselves to talk TLS to them.
         ports[0]["appProtocol"] = "https"
@@ -26,7 +26,7 @@ def build_service(inputs: PlanInput) -> Manifest:
         # not connections.
         # https://kubernetes.io/docs/concepts/services-networking/service/#application-protocol
         protocol = {"appProtocol": "https" if tls else "kubernetes.io/h2c"}
-        ports.append(_build_port(conventions.PORT_NAME_GRPC, conventions.PORT_GRPC) | protocol)
+        ports.append(build_port(conventions.PORT_NAME_GRPC, conventions.PORT_GRPC) | protocol)
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -60,11 +60,11 @@ def build_metrics_service(inputs: PlanInput) -> Manifest:
             # one that is not ready is the one to look at: both are to be scraped to the end.
             "publishNotReadyAddresses": True,
             "selector": build_selector(gateway, COMPONENT_RUNTIME),
-            "ports": [_build_port(conventions.PORT_NAME_METRICS, conventions.PORT_METRICS)],
+            "ports": [build_port(conventions.PORT_NAME_METRICS, conventions.PORT_METRICS)],
         },
     }
 
 
-def _build_port(name: str, port: int) -> dict[str, Any]:
+def build_port(name: str, port: int) -> dict[str, Any]:
     """A port that leads to the container's port of the same name."""
     return {"name": name, "port": port, "protocol": "TCP", "targetPort": name}
