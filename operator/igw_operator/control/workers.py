@@ -100,6 +100,9 @@ class Workers:
                     await self._see_through(turn, self._parked.popleft())
             finally:
                 turn.end()
+            # A pass that finds nothing to do waits for nothing. Thousands of them in a row, after
+            # a restart, would keep the lease from being renewed.
+            await asyncio.sleep(0)
 
     async def _see_through(self, turn: Turn, key: ObjectKey) -> None:
         try:

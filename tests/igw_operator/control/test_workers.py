@@ -65,6 +65,19 @@ class Harness:
         return self.metrics.registry.get_sample_value("igw_operator_reconciles_total", labels)
 
 
+async def test_a_crowd_that_waits_for_nothing_lets_others_work() -> None:
+    """After a restart thousands of passes find nothing to do; the lease is renewed all the same."""
+    harness = Harness()
+    for number in range(1000):
+        harness.queue.add(ObjectKey("demo", f"photos-{number}"))
+    task = asyncio.create_task(harness.workers.run())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert 0 < harness.calls.total() < 1000
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 @pytest.mark.parametrize("key", [PHOTOS, RUNTIME], ids=["a gateway", "a runtime"])
 async def test_a_key_is_reconciled_once(key: ObjectKey) -> None:
     """And counted."""
