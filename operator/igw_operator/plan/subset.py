@@ -79,6 +79,8 @@ def _compare_maps(
 
 
 def _compare_lists(desired: list[Any], live: list[Any], path: str, shape: str) -> Iterator[str]:
+    if desired == live:
+        return  # a hundred times faster than the walk; alert rules are one long list
     keys = _LIST_KEYS.get(shape)
     if keys is not None:
         by_key = {_read_key(item, keys): item for item in live}

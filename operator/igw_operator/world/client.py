@@ -7,13 +7,13 @@ kept-alive connection that turned out dead. Everything else is the work queue's 
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+import orjson
 
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
@@ -115,8 +115,9 @@ class ApiClient:
             method=method,
             path=path,
             query=query,
-            # An apply is read as YAML, which knows no surrogate pairs such as \\ud83d\\ude42.
-            data=None if body is None else json.dumps(body, ensure_ascii=False).encode(),
+            # An apply is read as YAML, which knows no surrogate pairs such as \\ud83d\\ude42:
+            # what writes such pairs will not do.
+            data=None if body is None else orjson.dumps(body),
             content_type=content_type,
             timeout=aiohttp.ClientTimeout(
                 total=timeout_seconds or self._timeout_seconds, sock_connect=_CONNECT_SECONDS
@@ -222,7 +223,7 @@ class ApiClient:
             text = await response.read()
             if response.status >= _FAILED:
                 raise _parse_failure(call, response.status, response.headers, text)
-            return dict(json.loads(text)) if text else {}
+            return dict(orjson.loads(text)) if text else {}
 
     async def _start(self, call: _Call, *, fresh: bool) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -246,7 +247,7 @@ class ApiClient:
 
 def _parse_event(call: _Call, line: bytes) -> dict[str, Any]:
     """One line of a watch; an ERROR event is a failure as any other."""
-    event: dict[str, Any] = json.loads(line)
+    event: dict[str, Any] = orjson.loads(line)
     if event["type"] != _ERROR:
         return event
     status = event["object"]
@@ -261,7 +262,7 @@ def _parse_failure(call: _Call, status: int, headers: Mapping[str, str], text: b
     """The error that a Status object (or whatever came instead) stands for."""
     details: Any = {}
     try:
-        details = json.loads(text)
+        details = orjson.loads(text)
     except ValueError:
         details = {}
     if not isinstance(details, dict) or details.get("kind") != "Status":

@@ -9,7 +9,6 @@ https://prometheus.io/docs/prometheus/latest/querying/api/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
+import orjson
 
 from igw_operator.errors import PrometheusError
 
@@ -150,7 +150,7 @@ def _parse_answer(response: aiohttp.ClientResponse, text: bytes) -> Any:
         message = f"it answers with a redirect to {where}, which is not followed"
         raise PrometheusError(message)
     try:
-        answer = json.loads(text)
+        answer = orjson.loads(text)
     except (ValueError, RecursionError):
         answer = None
     if isinstance(answer, dict) and answer.get("status") == "success" and response.status == _OK:
