@@ -68,14 +68,14 @@ def test_a_gateway_whose_pods_crash_is_not_ready_any_more(place: Place, pods: Fa
 
     pods.crash(IMAGE, 'loading\n{"event": "died", "error": "no disk"}\n\x1b[0m\n')
     ready = wait_ready(place, "False", "CrashLoop")
-    available = place.condition("Available")
+    # The Deployment controller may be a moment behind the pods.
+    wait_for(lambda: place.condition("Available")["status"] == "False", "Available=False")
     pods.cure(IMAGE)
     wait_ready(place, "True")
 
     assert ready["message"].startswith("Container runtime of pod photos-")
     assert " exited with code 1: died: no disk. Next: kubectl logs photos-" in ready["message"]
     assert ready["message"].endswith(f" -c runtime -n {place.namespace} --previous")
-    assert available["status"] == "False"
 
 
 @pytest.mark.pain(10)

@@ -139,8 +139,8 @@ def _mutate_and_revert(place: Place, mutations: dict[str, Mutation], fresh: dict
     for name in taken:
         _replace(place, name, _PLAIN)
     _settle(place, taken)
-    changed = [str(it) for name, it in mutations.items() if _states(place)[name] != fresh[name]]
-    if changed:
+    states = _states(place)  # once: it lists every child of all gateways
+    if any(states[name] != fresh[name] for name in mutations):
         _wait_reverted(place, mutations, fresh)
     after = _deployments(place)
     for name, mutation in taken.items():
