@@ -161,8 +161,16 @@ class Table:
 
 
 def _describe_commit() -> str:
-    """What was tested; `-dirty` where that is in no commit."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=7"]
-    return subprocess.run(
-        command, cwd=_FILE.parent, text=True, capture_output=True, check=True
-    ).stdout.strip()
+    """What was tested; `-dirty` where that is in no commit. Documents are not what is tested."""
+    commit = _ask_git("rev-parse", "--short=7", "HEAD")
+    changed = _ask_git(
+        "status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)docs"
+    )
+    return f"{commit}-dirty" if changed else commit
+
+
+def _ask_git(*arguments: str) -> str:
+    answer = subprocess.run(
+        ["git", *arguments], cwd=_FILE.parent, text=True, capture_output=True, check=True
+    )
+    return answer.stdout.strip()
