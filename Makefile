@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix matrix-long bench-operator generate lock golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix matrix-long bench-operator bench-runtime generate lock lock-peers golden parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
 bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (35 minutes)
 	@$(PY) -m bench.operator $(ARGUMENTS)
 
+bench-runtime: $(VENV)/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 7 GB)
+	@$(PY) -m bench.runtime $(ARGUMENTS)
+
 ##@ Change it
 generate: $(VENV)/.ready ## Write crds/, install.yaml, dashboards, reference pages, protocol messages
 	$(PY) -m harness.generate
@@ -69,6 +72,14 @@ lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
 	for extra in operator runtime export reference dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
+	done
+
+lock-peers: $(VENV)/.ready ## Renew the pins of the servers that bench-runtime compares with
+	cd tests/bench/runtime/peers && for file in *.in */requirements.in; do \
+	  [ $$file = common.in ] || uv pip compile -q --python-version 3.11 --generate-hashes \
+	    --python-platform x86_64-manylinux_2_35 --no-header --no-annotate \
+	    $$([ $$file = torch.in ] && echo --no-emit-package numpy --no-emit-package pillow) \
+	    $$file -o $${file%.in}.txt || exit 1; \
 	done
 
 ##@ House-keeping

@@ -12,12 +12,14 @@ import asyncio
 import json
 import tempfile
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.operator.machine import describe_machine
+from bench.machine import describe_machine
 from bench.operator.measures import Plan, measure_all
 from bench.operator.page import build_page, build_table
+from localnode.versions import load_versions
 
 _FOLDER = Path(__file__).parents[3] / "docs" / "benchmarks"
 
@@ -35,7 +37,7 @@ def main() -> None:
         )
         results: dict[str, Any] = {
             "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "machine": describe_machine(),
+            "machine": describe_machine(_read_versions()),
         }
         results |= asyncio.run(measure_all(plan, print))
     print(build_table(results))
@@ -44,6 +46,12 @@ def main() -> None:
         (_FOLDER / "operator.json").write_text(json.dumps(results, indent=2) + "\n")
         (_FOLDER / "operator.md").write_text(build_page(results))
         print("wrote docs/benchmarks/operator.md and operator.json")
+
+
+def _read_versions() -> dict[str, str]:
+    tools = load_versions().tools
+    ours = {name: tools[name].version for name in ("kubernetes", "etcd", "kwok")}
+    return ours | {name: version(name) for name in ("kopf", "aiohttp", "pydantic")}
 
 
 def _parse() -> argparse.Namespace:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from bench.machine import read_load
 from bench.operator.contestants import (
     NAIVE_USER,
     a_naive_operator,
@@ -19,7 +20,6 @@ from bench.operator.contestants import (
     inputs_of,
     is_child,
 )
-from bench.operator.machine import read_load
 from factories import a_gateway
 from fleet.crowd import Crowd, for_each
 from fleet.ledger import AuditLog, count_by_kind

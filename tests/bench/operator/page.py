@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.machine import build_heading
+
 Row = tuple[str, str, str, str]
 
 _HEADING: Final = """\
@@ -39,7 +41,7 @@ _NOTES: Final = """
 
 def build_page(results: Mapping[str, Any]) -> str:
     """The whole page."""
-    machine = "\n".join(f"- {line}" for line in describe(results))
+    machine = "\n".join(f"- {line}" for line in build_heading(results))
     heading = _HEADING.format(machine=machine)
     return heading + build_table(results) + _build_writes(results) + _NOTES
 
@@ -48,25 +50,6 @@ def build_table(results: Mapping[str, Any]) -> str:
     """Every goal, and what was measured."""
     rows = [("", "Goal", "Ours", "Naive kopf operator"), ("---",) * 4, *_rows(results)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def describe(results: Mapping[str, Any]) -> list[str]:
-    """The machine, in lines."""
-    machine = results["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    size = f"{machine['cores']} cores, {machine['memory_gib']} GiB, Linux {machine['kernel']}"
-    load = f"load average {results['load_before']} before and {results['load_after']} after"
-    return [
-        f"{machine['processor']}, {size}",
-        f"Python {machine['python']}, {versions}; commit {machine['commit']}",
-        f"{results['date']}, {load}; {_judge_load(results)}",
-    ]
-
-
-def _judge_load(results: Mapping[str, Any]) -> str:
-    if results["load_before"] <= 1:
-        return "the machine had nothing else to do"
-    return "the machine was busy with other work before this run, and likely during it"
 
 
 def _rows(results: Mapping[str, Any]) -> list[Row]:

@@ -1,0 +1,90 @@
+"""``make bench-runtime``: measures the runtime beside its peers; never fails by its numbers.
+
+make bench-runtime
+make bench-runtime ARGUMENTS=--quick
+make bench-runtime ARGUMENTS="--quick --only raw,litserve,kserve-documented,overhead"
+
+Needs nothing else to run on the machine. The first run installs the peers (7 GB with torch).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from bench.machine import describe_machine, read_load
+from bench.runtime.contestants import ROOT
+from bench.runtime.environments import find_versions
+from bench.runtime.measures import Run, install, measure_contestants, measure_torch
+from bench.runtime.overhead import measure_overhead
+from bench.runtime.page import build_page, build_tables
+from bench.runtime.visits import FULL, QUICK, Plan
+
+_FOLDER: Final = ROOT / "docs" / "benchmarks"
+_LIBRARIES: Final = ("openvino", "uvicorn", "numpy", "pillow", "opentelemetry-sdk")
+
+
+def main() -> None:
+    """Measure, print, and keep the numbers unless told otherwise."""
+    options = _parse()
+    began, lengths = time.monotonic(), QUICK if options.quick else FULL
+    with tempfile.TemporaryDirectory(prefix="igw-bench-") as folder:
+        plan = Plan(folder=Path(folder), **lengths)  # type: ignore[arg-type]
+        run = Run(plan=plan, say=_say, only=frozenset(filter(None, options.only.split(","))))
+        install(run)
+        results: dict[str, Any] = {
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "machine": describe_machine(_read_versions()),
+            "plan": dict(lengths),
+            "load_before": read_load(),
+        }
+        results |= measure_contestants(run)
+        if run.wants("torch"):
+            results["torch"] = measure_torch(run)
+        if run.wants("overhead"):
+            results["overhead"] = measure_overhead(plan, _say)
+        results["load_after"] = read_load()
+        results["minutes"] = (time.monotonic() - began) / 60
+    print(build_tables(results))
+    if not options.quick and not options.only:
+        _FOLDER.mkdir(parents=True, exist_ok=True)
+        (_FOLDER / "runtime.json").write_text(json.dumps(_finite(results), indent=2) + "\n")
+        (_FOLDER / "runtime.md").write_text(build_page(results))
+        print("wrote docs/benchmarks/runtime.md and runtime.json")
+
+
+def _say(text: str) -> None:
+    print(f"{datetime.now(UTC):%H:%M:%S} {text}", flush=True)
+
+
+def _read_versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES} | find_versions()
+
+
+def _finite(content: Any) -> Any:
+    """Return what JSON can say: a latency of a request that never ended is null."""
+    if isinstance(content, dict):
+        return {key: _finite(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench-runtime", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a rehearsal; keeps no numbers")
+    parser.add_argument(
+        "--only", default="", help="ours and these: peers, PEER-documented, raw, torch, overhead"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

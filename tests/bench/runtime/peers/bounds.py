@@ -1,0 +1,10 @@
+"""What every server is told: where to listen, and how long clients wait. Needs only Python."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+PORT: Final = int(os.environ.get("BENCH_PORT", "0"))
+DEADLINE_SECONDS: Final = 1
+"""A server that can be told of it, is."""
