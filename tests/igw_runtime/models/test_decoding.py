@@ -189,9 +189,9 @@ def test_draft_decodes_large_jpegs_smaller() -> None:
     assert image.size == (128, 64)
 
 
-def progressive(extra_scans: int) -> bytes:
+def progressive(extra_scans: int, **options: Any) -> bytes:
     """Return a progressive JPEG that repeats its last scan."""
-    content = picture(RED, kind="JPEG", progressive=True)
+    content = picture(RED, kind="JPEG", progressive=True, **options)
     last = content[content.rindex(b"\xff\xda") : -2]
     return content[:-2] + last * extra_scans + content[-2:]
 
@@ -200,8 +200,9 @@ def test_jpeg_of_endless_scans_is_refused_undecoded() -> None:
     """Each scan costs a pass over all pixels and next to no bytes: they are counted first."""
     assert centre(decode(progressive(5)))[0] > 250
 
-    with pytest.raises(UndecodableImageError, match="scans"):
-        decoder.open(progressive(MAX_JPEG_SCANS))
+    for comment in (b"", b"x", b"xx"):  # at even places, or at odd ones
+        with pytest.raises(UndecodableImageError, match="scans"):
+            decoder.open(progressive(MAX_JPEG_SCANS, comment=comment))
 
 
 def test_what_only_looks_like_scans_is_not_counted() -> None:
