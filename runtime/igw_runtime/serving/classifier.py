@@ -6,8 +6,8 @@ and its trace into the thread.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -72,7 +72,7 @@ class Classifier:
 
     def infer(self, session: Session, tensors: list[Tensor]) -> tuple[Batch, "Timing"]:
         """Run one forward pass for all tensors; who pairs its rows with jobs can rely on them."""
-        batch = np.ascontiguousarray(np.stack(tensors))
+        batch = _stack(tensors)
         started, started_ns = self._clock(), time.time_ns()
         scores = session.infer(batch)
         if scores.shape[:1] != (len(tensors),):
@@ -106,9 +106,7 @@ class Classifier:
     @contextmanager
     def _stage(self, span_name: str, stage: str) -> Iterator[Span]:
         started = self._clock()
-        with self._tracer.start_as_current_span(
-            span_name, record_exception=False, set_status_on_exception=False
-        ) as span:
+        with self._start_span(span_name) as span:
             try:
                 yield span
             except RequestError as error:
@@ -117,8 +115,19 @@ class Classifier:
                 raise
         self._metrics.stage_seconds.labels(stage).observe(self._clock() - started)
 
+    def _start_span(self, name: str) -> AbstractContextManager[Span]:
+        """Start a span within the request's; one that nobody keeps would cost nearly as much."""
+        current = get_current_span()
+        if not current.is_recording():
+            return nullcontext(current)
+        return self._tracer.start_as_current_span(
+            name, record_exception=False, set_status_on_exception=False
+        )
+
     def _record_inference(self, timing: "Timing") -> None:
         """Write the spans of a forward pass that this job may have shared with others."""
+        if not get_current_span().is_recording():
+            return
         ended_ns = timing.started_ns + int(timing.seconds * 1e9)
         outer = self._tracer.start_span(
             names.SPAN_MODEL_INFERENCE,
@@ -151,6 +160,13 @@ class Timing:
     started_ns: int
     seconds: float
     size: int
+
+
+def _stack(tensors: Sequence[Tensor]) -> Batch:
+    """Make a batch; a picture alone is one as it lies, unless it lies in a request's body."""
+    if len(tensors) == 1 and tensors[0].flags.carray:
+        return tensors[0][None]
+    return np.stack(tensors)
 
 
 def rank(scores: Tensor, labels: Labels, *, probabilities: bool) -> Classification:

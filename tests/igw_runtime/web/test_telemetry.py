@@ -101,6 +101,14 @@ async def test_unsampled_requests_record_no_span_but_keep_their_ids(bench: Bench
     assert bench.spans.get_finished_spans() == ()
 
 
+async def test_spans_that_nobody_keeps_are_not_made(bench: Bench) -> None:
+    """A worker does not even ask for them: they would cost nearly what kept ones do."""
+    bench.pool._classifier._tracer = None  # type: ignore[assignment]
+
+    assert (await bench.client.post("/predict", PNG, traceparent=UNSAMPLED)).status == 200
+    assert (await bench.client.post("/predict", PNG, traceparent=SAMPLED)).status == 500
+
+
 async def test_client_error_marks_its_stage_not_the_server(bench: Bench) -> None:
     """4xx leaves the server span unset, the stage that refused is marked."""
     await bench.client.post("/predict", b"no image")
