@@ -69,6 +69,33 @@ def test_large_upload_gets_its_answer_not_a_reset(server: ServerProcess) -> None
     connection.close()
 
 
+def test_client_that_never_stops_sending_is_cut_off(models: Path, tmp_path: Path) -> None:
+    """What was refused may be sent to its end, but not for ever; both are seen in the metrics."""
+    with a_server(tmp_path, models, MODEL | {"serving": {"bodyTimeoutSeconds": 0.5}}) as server:
+        rude = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+        head = "POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n"
+        rude.sendall(f"{head}Content-Length: 1000\r\n\r\n".encode())
+        answer = rude.recv(65536)
+        before = server.metrics()
+        wait_until(lambda: is_cut_off(rude), 10)
+        rude.close()
+        after = server.metrics()
+
+    assert answer.startswith(b"HTTP/1.1 415")
+    assert "igw_runtime_connections 1.0" in before
+    assert "igw_runtime_connections 0.0" in after
+    assert 'igw_runtime_cut_connections_total{reason="rest"} 1.0' in after
+
+
+def is_cut_off(connection: socket.socket) -> bool:
+    """Send one more byte; tell whether the other side has gone."""
+    try:
+        connection.sendall(b"x")
+    except OSError:
+        return True
+    return False
+
+
 def test_connection_is_kept_alive(server: ServerProcess) -> None:
     """Refusals do not cost a pooled client its connection."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)

@@ -2,7 +2,7 @@
 
     starting --> ready --> draining --> stopping
         |          (readiness off,  (listener closed,
-        +--> stopping  still serving)   new work refused)
+        +--> stopping  still serving)   who is connected is served)
 
 Written by `serving.server` only; read by probes, admission and middleware.
 """
@@ -23,7 +23,7 @@ class State(StrEnum):
     DRAINING = "draining"
     """Still serving, but not to be sent traffic: endpoints are being withdrawn."""
     STOPPING = "stopping"
-    """Finishing what is in flight; new work is refused."""
+    """Finishing. Who had connected before the listener closed still gets an answer, one."""
 
 
 class Lifecycle:
@@ -32,6 +32,7 @@ class Lifecycle:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._state = State.STARTING
+        self._was_ready = False
         self._metrics.show_state(self._state)
 
     @property
@@ -49,6 +50,7 @@ class Lifecycle:
         order = list(State)
         if order.index(state) > order.index(self._state):
             self._state = state
+            self._was_ready |= state is State.READY
             self._metrics.show_state(state)
 
     def check_accepting(self) -> None:
@@ -56,6 +58,6 @@ class Lifecycle:
         if self._state is State.STARTING:
             message = "the model is still loading"
             raise NotReadyError(message, headers={"Retry-After": "1"})
-        if self._state is State.STOPPING:
+        if self._state is State.STOPPING and not self._was_ready:
             message = "this server is about to exit; retry elsewhere"
             raise StoppingError(message, headers={"Retry-After": "1"})

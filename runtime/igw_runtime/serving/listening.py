@@ -10,6 +10,11 @@ from typing import Final
 from igw_runtime.errors import InvalidSettingsError
 
 BACKLOG: Final = 2048
+_PROBING: Final = {
+    socket.TCP_KEEPIDLE: 60,
+    socket.TCP_KEEPINTVL: 15,
+    socket.TCP_KEEPCNT: 4,
+}
 _ALL_FAMILIES: Final = "::"
 _ALL_IPV4: Final = "0.0.0.0"  # noqa: S104  a pod's server faces its network
 _MAPPED_IPV4: Final = "::ffff:"
@@ -36,6 +41,10 @@ def open_listener(host: str, port: int) -> socket.socket:
     # Accepted sockets inherit it. asyncio sets it only on sockets made with an explicit
     # protocol number, and without it every answer on a kept connection waits 40 ms for an ACK.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # Inherited as well: connections are kept for an hour, those of a node that died are not.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _PROBING.items():
+        listener.setsockopt(socket.IPPROTO_TCP, option, value)
     return listener
 
 

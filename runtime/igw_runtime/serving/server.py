@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvicorn
@@ -32,6 +32,13 @@ from igw_runtime.errors import (
 )
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.classifier import Classifier
+from igw_runtime.serving.connections import (
+    KEEP_ALIVE_SECONDS,
+    BoundedProtocol,
+    Crowd,
+    choose_limits,
+    choose_most,
+)
 from igw_runtime.serving.cpu import read_cpu_budget
 from igw_runtime.serving.jobs import JobQueue
 from igw_runtime.serving.lifecycle import Lifecycle, State
@@ -49,7 +56,6 @@ from igw_runtime.web.app import Services, build_app, build_open_inference
 from igw_runtime.web.recording import Recorder
 from igw_runtime.web.submission import Desk
 
-KEEP_ALIVE_SECONDS: Final = 75
 SETTLE_SECONDS: Final = 0.25
 _FINISH_MARGIN_SECONDS: Final = 5
 _log = structlog.get_logger()
@@ -66,7 +72,8 @@ class _HttpServer(uvicorn.Server):
         """Close the listener, and serve who had come before anybody is told that it is over."""
         for server in self.servers:
             server.close()
-        # uvicorn closes every connection without a request, also one whose request is on its way.
+        # Every connection without a request is closed next, and those of the listener's last
+        # moment may not have sent theirs yet.
         await asyncio.sleep(SETTLE_SECONDS)
         self._on_closing()
         await super().shutdown(sockets)
@@ -235,9 +242,12 @@ class ModelServer:
     def _build_http_server(self, services: Services) -> _HttpServer:
         serving = self._settings.serving
         certificate = self._protection.certificate
+        crowd = Crowd(choose_most(), choose_limits(serving), self._metrics.count_cut_connection)
+        self._metrics.watch_connections(lambda: len(crowd))
         config = uvicorn.Config(
             build_app(services),
-            http="h11",
+            # uvicorn only ever calls it, to make the protocol of one connection.
+            http=cast("type[asyncio.Protocol]", partial(BoundedProtocol, crowd=crowd)),
             lifespan="off",
             ws="none",
             log_config=None,
@@ -245,7 +255,7 @@ class ModelServer:
             server_header=False,
             proxy_headers=False,
             ssl_context_factory=(lambda *_: certificate.context) if certificate else None,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_keep_alive=int(KEEP_ALIVE_SECONDS),
             timeout_graceful_shutdown=int(serving.timeout_seconds) + _FINISH_MARGIN_SECONDS,
         )
         return _HttpServer(config, partial(self._lifecycle.advance, State.STOPPING))

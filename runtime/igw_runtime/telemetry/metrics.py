@@ -42,6 +42,7 @@ HTTP_INFERENCE_ENDPOINTS: Final = (
 INFERENCE_ENDPOINTS: Final = (*HTTP_INFERENCE_ENDPOINTS, GRPC_INFER_ENDPOINT)
 STAGES: Final = ("read", "queue", "validate", "preprocess", "infer", "format")
 LIFECYCLE_STATES: Final = ("starting", "ready", "draining", "stopping")
+CUT_REASONS: Final = ("waiting", "head", "busy", "rest", "closing", "crowded")
 
 REQUEST_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
@@ -180,6 +181,15 @@ class Metrics:
         self.workers = Gauge(
             "igw_runtime_workers", "Threads that run inference.", registry=self.registry
         )
+        self.connections = Gauge(
+            "igw_runtime_connections", "Connections open for HTTP.", registry=self.registry
+        )
+        self.cut_connections = Counter(
+            "igw_runtime_cut_connections_total",
+            "Connections that were ended because they took too long, or were too many.",
+            ["reason"],
+            registry=self.registry,
+        )
 
     def _prepare_children(self) -> None:
         """Create the series that matter at zero: a first error must not be lost to `rate()`."""
@@ -191,6 +201,8 @@ class Metrics:
             self.stage_seconds.labels(stage)
         for state in LIFECYCLE_STATES:
             self.state.labels(state)
+        for reason in CUT_REASONS:
+            self.cut_connections.labels(reason)
 
     def prepare_endpoint(self, endpoint: str) -> None:
         """Create the request series of an endpoint that infers."""
@@ -310,6 +322,14 @@ class Metrics:
             registry=self.registry,
         )
         return gauge.set
+
+    def watch_connections(self, read_count: Callable[[], float]) -> None:
+        """Read at scrape time how many connections are open."""
+        self.connections.set_function(read_count)
+
+    def count_cut_connection(self, reason: str) -> None:
+        """Count a connection that was ended by us, for a reason of a closed set."""
+        self.cut_connections.labels(reason).inc()
 
     def watch_queue(self, read_size: Callable[[], int]) -> None:
         """Read the queue's size at scrape time instead of writing it on every request."""

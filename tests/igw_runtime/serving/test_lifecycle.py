@@ -25,6 +25,14 @@ def test_work_is_taken_while_ready_and_while_draining(lifecycle: Lifecycle) -> N
     assert (closing_when_ready, lifecycle.closing_connections) == (False, True)
 
     lifecycle.advance(State.STOPPING)
+    lifecycle.check_accepting()
+
+
+def test_stop_before_the_model_was_loaded_takes_no_work(lifecycle: Lifecycle) -> None:
+    """There is nothing to serve with; the client is told to go elsewhere."""
+    lifecycle.advance(State.STOPPING)
+
+    assert lifecycle.closing_connections
     with pytest.raises(StoppingError):
         lifecycle.check_accepting()
 
