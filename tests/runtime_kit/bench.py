@@ -129,6 +129,7 @@ def a_bench(
             tracer=tracer,
             slow_seconds=lambda: slow_seconds,
             objective_seconds=lambda: objective_seconds,
+            is_impatience=admission.is_impatience,
             clock=desk.clock,
         ),
         lifecycle=lifecycle,

@@ -3,6 +3,7 @@
 Made once, at the request's first byte; carried through admission, queue and worker.
 """
 
+import math
 from dataclasses import dataclass
 
 from igw_runtime.errors import MalformedRequestError
@@ -15,6 +16,8 @@ class Deadline:
     """A moment on the monotonic clock."""
 
     at: float
+    given: float = math.inf
+    """How many seconds the request had in all."""
 
     def remaining(self, now: float) -> float:
         """Return the seconds left, never less than zero."""
@@ -26,7 +29,7 @@ class Deadline:
 
     def earlier(self, at: float) -> "Deadline":
         """Return the stricter of this and another moment."""
-        return self if self.at <= at else Deadline(at)
+        return self if self.at <= at else Deadline(at, self.given - (self.at - at))
 
 
 def parse_timeout(header: str | None, default_seconds: float) -> float:

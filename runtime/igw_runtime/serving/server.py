@@ -281,6 +281,7 @@ class ModelServer:
                 objective_seconds=lambda: min(
                     self._live.metrics.latency_buckets_seconds, default=None
                 ),
+                is_impatience=admission.is_impatience,
             ),
             lifecycle=self._lifecycle,
             model_name=self._settings.model.name,

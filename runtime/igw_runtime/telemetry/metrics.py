@@ -76,7 +76,7 @@ class Metrics:
         request_labels = ["method", "endpoint", "status"]
         self.requests = Counter(
             "http_requests_total",
-            "HTTP requests by status class; client cancels are 4xx, shed and timed out are 5xx.",
+            "HTTP requests by status class; cancelled and impatient ones are 4xx, late ones 5xx.",
             request_labels,
             registry=self.registry,
         )

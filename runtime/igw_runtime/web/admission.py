@@ -105,6 +105,16 @@ class Admission:
         self._bytes += reserved
         return Ticket(self, reserved)
 
+    def is_impatience(self, deadline: Deadline, promised_seconds: float | None) -> bool:
+        """Tell whether a deadline that is missed was the client's own affair.
+
+        It is if the request had less time than is promised to all, and the promise is kept, as
+        far as can be told from here: with too long a queue or too slow a model it is not.
+        """
+        if promised_seconds is None or deadline.given >= promised_seconds:
+            return False
+        return self._estimate_wait() + self._read_load().mean_seconds <= promised_seconds
+
     def reserve(self, slots: int, size_bytes: int) -> None:
         """Change what is taken by this much; only more of something can be refused."""
         too_many = slots > 0 and self._slots + slots > self.capacity

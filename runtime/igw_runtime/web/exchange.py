@@ -14,6 +14,7 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Scope, Send
 
 from igw_runtime.errors import RequestError
+from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.telemetry.metrics import OTHER
 
 _SCOPE_KEY: Final = "igw_runtime.exchange"
@@ -29,6 +30,9 @@ class Exchange:
     trace_id: str
     started: float
     error_slug: str = ""
+    deadline: Deadline | None = None
+    impatient: bool = False
+    """The client gave less time than is promised, and that alone is why it got no answer."""
     status: int = 0
     body_read: bool = False
     endpoint: str = OTHER

@@ -25,7 +25,14 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from igw_runtime.errors import REJECTION_SLUGS, RequestError
+from igw_runtime.errors import (
+    REJECTION_SLUGS,
+    ClientGoneError,
+    DeadlineExceededError,
+    DeadlineUnreachableError,
+    RequestError,
+)
+from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.telemetry import names
 from igw_runtime.telemetry.metrics import INFERENCE_ENDPOINTS, Metrics
 from igw_runtime.web.exchange import Exchange
@@ -60,12 +67,14 @@ class Recorder:
         tracer: Tracer,
         slow_seconds: Callable[[], float],
         objective_seconds: Callable[[], float | None],
+        is_impatience: Callable[[Deadline, float | None], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._metrics = metrics
         self._tracer = tracer
         self._slow_seconds = slow_seconds
         self._objective_seconds = objective_seconds
+        self._is_impatience = is_impatience
         self._clock = clock
         self._propagator = TraceContextTextMapPropagator()
 
@@ -90,6 +99,10 @@ class Recorder:
     def refuse(self, exchange: Exchange, error: RequestError) -> None:
         """Note why a request is not answered."""
         exchange.error_slug = error.slug
+        missed = isinstance(error, DeadlineExceededError | DeadlineUnreachableError)
+        if missed and exchange.deadline is not None:
+            promised = self._objective_seconds()
+            exchange.impatient = self._is_impatience(exchange.deadline, promised)
         if error.slug in REJECTION_SLUGS:
             self._metrics.rejections.labels(error.slug).inc()
 
@@ -119,9 +132,11 @@ class Recorder:
         seconds = self._clock() - exchange.started
         # No status means that the handler was cancelled: the server gave up on the request.
         status = exchange.status or 500
-        labels = (arrival.method, exchange.endpoint, f"{status // 100}xx")
+        # As if the client had hung up instead of saying beforehand when it would.
+        counted = ClientGoneError.status if exchange.impatient else status
+        labels = (arrival.method, exchange.endpoint, f"{counted // 100}xx")
         slow = seconds > self._slow_seconds()
-        failed = status >= 500  # noqa: PLR2004
+        failed = counted >= 500  # noqa: PLR2004
         self._metrics.requests.labels(*labels).inc()
         # Only what tail sampling keeps gets an exemplar: a link to a dropped trace is worse.
         worth_a_link = (slow or failed) and span.get_span_context().trace_flags.sampled
@@ -140,6 +155,8 @@ class Recorder:
         }
         if exchange.error_slug:
             fields["error"] = exchange.error_slug
+        if exchange.impatient:
+            fields["counted_as"] = counted
         log(names.EVENT_REQUEST_COMPLETED, **fields)
 
 

@@ -41,14 +41,15 @@ class Desk:
 
     def choose_deadline(self, wish: str | None, started: float) -> Deadline:
         """Return when a request ends: `wish` is its `X-Request-Timeout-Ms`."""
-        return Deadline(started + parse_timeout(wish, self.settings.timeout_seconds))
+        seconds = parse_timeout(wish, self.settings.timeout_seconds)
+        return Deadline(started + seconds, seconds)
 
     def admit(self, scope: Scope) -> tuple[Ticket, Deadline]:
         """Check every bound that needs no body."""
         headers = read_headers(scope)
-        deadline = self.choose_deadline(
-            headers.get("x-request-timeout-ms"), get_exchange(scope).started
-        )
+        exchange = get_exchange(scope)
+        deadline = self.choose_deadline(headers.get("x-request-timeout-ms"), exchange.started)
+        exchange.deadline = deadline
         length = parse_content_length(headers.get("content-length"))
         if "transfer-encoding" in headers:
             length = None  # it overrides a Content-Length (RFC 9112, 6.3)

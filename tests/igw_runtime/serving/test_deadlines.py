@@ -26,3 +26,11 @@ def test_deadline_is_a_moment() -> None:
     assert (deadline.remaining(7.0), deadline.remaining(12.0)) == (3.0, 0.0)
     assert not deadline.expired(9.9)
     assert deadline.expired(10.0)
+
+
+def test_stricter_moment_is_less_time() -> None:
+    """What a request was given is counted from its first byte, whoever cut it short."""
+    deadline = Deadline(40.0, 30.0)
+
+    assert deadline.earlier(10.5) == Deadline(10.5, 0.5)
+    assert deadline.earlier(50.0) == deadline

@@ -264,12 +264,49 @@ async def test_deadline_that_the_queue_cannot_meet_is_refused_at_once() -> None:
 
 async def test_late_answer_is_a_timeout() -> None:
     """The client's own deadline is kept, even while the engine is busy."""
-    async with Busy() as bench:
+    async with Busy(objective_seconds=None) as bench:
         answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "30"})
 
         assert answer.status == 504
         assert requests(bench, "5xx") == 1
         assert bench.admission.in_system == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "mean_seconds", "promised", "status", "counted"),
+    [
+        pytest.param(30, 0.0, 0.3, 504, "4xx", id="impatient"),
+        pytest.param(30, 0.1, 0.3, 503, "4xx", id="impatient, and told at once"),
+        pytest.param(30, 0.0, 0.03, 504, "5xx", id="as patient as is promised"),
+        pytest.param(30, 0.0, None, 504, "5xx", id="nothing is promised"),
+        pytest.param(30, 3.0, 0.3, 503, "5xx", id="impatient, but everybody waits"),
+    ],
+)
+async def test_deadline_below_the_promise_is_the_clients_own(
+    given: int, mean_seconds: float, promised: float | None, status: int, counted: str
+) -> None:
+    """As long as others are answered in time, a client may not spend the budget by a header."""
+    async with Busy(objective_seconds=promised) as bench:
+        bench.pool._mean_seconds = mean_seconds
+        answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": str(given)})
+
+        assert answer.status == status
+        found = {kind: requests(bench, kind) for kind in ("2xx", "4xx", "5xx")}
+        assert found == {"2xx": 0, "4xx": 0, "5xx": 0} | {counted: 1}
+        slug = "deadline-exceeded" if status == 504 else "deadline-unreachable"
+        assert bench.sample("igw_runtime_rejected_requests_total", reason=slug) == 1
+
+
+async def test_full_queue_is_never_the_clients_own() -> None:
+    """A short deadline excuses no overload."""
+    async with Busy(objective_seconds=0.3, max_queue=1) as bench:
+        waiting = asyncio.create_task(bench.client.post("/predict", PNG))
+        await asyncio.sleep(0)
+        answer = await bench.client.post("/predict", PNG, **{"x-request-timeout-ms": "30"})
+
+        assert answer.json()["type"].endswith("queue-full")
+        assert (requests(bench, "4xx"), requests(bench, "5xx")) == (0, 1)
+    assert (await waiting).status == 200
 
 
 async def test_wait_that_ends_early_leaves_no_loose_future() -> None:

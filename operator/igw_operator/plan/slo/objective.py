@@ -73,8 +73,8 @@ def render_bucket(gateway: Gateway) -> str:
 
 
 def _build_availability(identity: Mapping[str, str], slo: Slo) -> Objective:
-    # Client errors (also quota and cancelled requests) are neither good nor bad. Shed and
-    # timed-out requests are 5xx.
+    # Client errors (also quota, cancelled requests, and deadlines shorter than is promised) are
+    # neither good nor bad. Shed and timed-out requests are 5xx.
     labels = {**identity, "slo": "availability"}
     metric = conventions.METRIC_REQUESTS
     total = render_selector(metric, identity, _ENDPOINTS, 'status!="4xx"')

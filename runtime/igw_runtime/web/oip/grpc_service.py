@@ -113,6 +113,7 @@ class GrpcService:
         remaining = context.time_remaining()
         if remaining is not None:
             deadline = deadline.earlier(self._desk.clock() + remaining)
+        exchange.deadline = deadline
         admission = self._desk.admission
         # gRPC tells a message's size only with the message. A burst would be refused if each one
         # counted as the largest.
@@ -120,7 +121,7 @@ class GrpcService:
         with ticket:
             request = await self._read(requests, deadline)
             ticket.hold(len(request.payloads), request.size_bytes)
-            deadline = request.tighten(deadline, exchange.started)
+            exchange.deadline = deadline = request.tighten(deadline, exchange.started)
             rows = await self._desk.classify(request.payloads, keep, deadline, None)
         model = self._services.read_model()
         return messages.build_answer(request, rows, model).SerializeToString()

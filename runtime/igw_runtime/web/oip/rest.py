@@ -89,7 +89,8 @@ class OpenInference:
         with ticket:
             model = self.find_model(name, version)
             request = await self._read(scope, receive, ticket, model, deadline)
-            deadline = request.tighten(deadline, get_exchange(scope).started)
+            exchange = get_exchange(scope)
+            exchange.deadline = deadline = request.tighten(deadline, exchange.started)
             rows = await self._desk.classify(request.payloads, keep, deadline, receive)
         await _answer(scope, send, request, rows, model)
 

@@ -340,7 +340,7 @@ async def test_compressed_messages_are_bounded_by_what_they_become() -> None:
 async def test_calls_deadline_is_kept() -> None:
     """Late work is dropped, and counted as late."""
     session = GatedSession()
-    async with a_door(session=session) as door:
+    async with a_door(session=session, objective_seconds=None) as door:
         reply = await door.infer(pictures(RED), timeout=0.2)
         assert reply.code is grpc.StatusCode.DEADLINE_EXCEEDED
         await until(lambda: door.requests("5xx") == 1)
@@ -352,7 +352,7 @@ async def test_calls_deadline_is_kept() -> None:
 async def test_timeout_parameter_is_a_deadline() -> None:
     """Microseconds, as over HTTP; answered by us with the ids of the request."""
     session = GatedSession()
-    async with a_door(session=session) as door:
+    async with a_door(session=session, objective_seconds=None) as door:
         timeout = {"timeout": pb.InferParameter(int64_param=20_000)}
         reply = await door.infer(
             pictures(RED, parameters=timeout), metadata=[("x-request-id", "r-1")]
@@ -362,6 +362,22 @@ async def test_timeout_parameter_is_a_deadline() -> None:
         assert reply.code is grpc.StatusCode.DEADLINE_EXCEEDED
         assert reply.metadata["x-request-id"] == "r-1"
         assert door.requests("5xx") == 1
+
+
+@pytest.mark.parametrize(("promised", "counted"), [(30.0, "4xx"), (0.01, "5xx")])
+async def test_short_deadline_is_the_clients_own(promised: float, counted: str) -> None:
+    """Of the call as of the parameter: less time than is promised is not ours to answer for."""
+    session = GatedSession()
+    async with a_door(session=session, objective_seconds=promised) as door:
+        timeout = {"timeout": pb.InferParameter(int64_param=20_000)}
+        late = [
+            await door.infer(pictures(RED), timeout=0.2),
+            await door.infer(pictures(RED, parameters=timeout)),
+        ]
+        await until(lambda: door.requests(counted) == 2)
+        session.gate.set()
+
+    assert [reply.code for reply in late] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 2
 
 
 async def until(condition: Callable[[], bool]) -> None:

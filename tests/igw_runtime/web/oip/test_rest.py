@@ -300,6 +300,19 @@ async def test_timeout_parameter_is_a_deadline() -> None:
         assert bench.admission.in_system == 0
 
 
+@pytest.mark.parametrize(("promised", "counted"), [(0.3, "4xx"), (0.01, "5xx")])
+async def test_short_timeout_is_the_clients_own(promised: float, counted: str) -> None:
+    """As with the header: less time than is promised to all is not ours to answer for."""
+    session = GatedSession()
+    with a_bench(session=session, objective_seconds=promised) as bench:
+        content = {"inputs": [images(RED)], "parameters": {"timeout": 20_000}}
+        assert (await infer(bench, content)).status == 504
+        session.gate.set()
+
+        labels = {"method": "POST", "endpoint": "/v2/models/{model}/infer", "status": counted}
+        assert bench.sample("http_requests_total", **labels) == 1
+
+
 async def test_timeout_beyond_all_numbers_is_the_longest(bench: Bench) -> None:
     """JSON can name more microseconds than a float holds; that is no server error."""
     answer = await infer(bench, {"inputs": [images(RED)], "parameters": {"timeout": 10**400}})
