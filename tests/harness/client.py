@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
+import bench.load as generator
+from bench.load import Load, Report
 from harness.kubectl import Kubectl
 
 NAME: Final = "client"
@@ -50,22 +50,11 @@ with grpc.insecure_channel(address) as channel:
 outputs = {it.name: [text.decode() for text in it.contents.bytes_contents] for it in answer.outputs}
 print(json.dumps(outputs))
 """
-# So many requests a second, one after the other; it prints what each came to, and ends by
-# itself, whoever forgot it.
-_LOAD: Final = """
-import http.client, sys, time, urllib.error, urllib.request
-url, rate, seconds = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
-body, start, sent = sys.stdin.buffer.read(), time.monotonic(), 0
-headers = {"Content-Type": "image/jpeg"}
-while time.monotonic() < start + seconds:
-    time.sleep(max(0.0, start + sent / rate - time.monotonic()))
-    sent += 1
-    try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=30)
-        answer.read()
-        print(answer.status, flush=True)
-    except (OSError, http.client.HTTPException) as error:
-        print(repr(error), flush=True)
+# The pod has the project's image, not its tests: the generator's text comes first, its plan next.
+LOAD: Final = """
+import os, sys
+print(os.getpid(), flush=True)
+exec(sys.stdin.read(int(sys.stdin.readline())))
 """
 
 
@@ -170,28 +159,72 @@ class Client:
 
     @contextmanager
     def load(
-        self, url: str, body: Path, *, per_second: float, most_seconds: float
-    ) -> Iterator[Counter[str]]:
-        """POST a body at an even rate while the block runs, for a limited time.
+        self,
+        url: str,
+        body: Path | bytes,
+        *,
+        per_second: float,
+        most_seconds: float,
+        kept: bool = False,
+        seed: int = 0,
+    ) -> Iterator[PodLoad]:
+        """POST a JPEG again and again while the block runs, for a limited time.
 
-        After the block, what is yielded counts the answers: ``200``, or what went wrong.
+        Requests come at random moments and do not wait for answers; each has a connection of its
+        own, unless connections are ``kept``. ``stop`` returns what became of them.
         """
-        answers: Counter[str] = Counter()
+        load = Load(
+            url=url,
+            bodies=[body.read_bytes() if isinstance(body, Path) else body],
+            headers={"Content-Type": "image/jpeg"},
+            rate=per_second,
+            seconds=most_seconds,
+            seed=seed,
+            fresh_ratio=0.0 if kept else 1.0,
+            timeout_seconds=30,
+        )
         command = [
             self.kubectl.binary,
             f"--kubeconfig={self.kubectl.kubeconfig}",
-            *("exec", "-i", "-n", self.namespace, NAME, "--"),
-            *("python3", "-c", _LOAD, url, str(per_second), str(most_seconds)),
+            *("exec", "-i", "-n", self.namespace, NAME, "--", "python3", "-c", LOAD),
         ]
-        with tempfile.TemporaryFile("w+") as printed:
-            with body.open("rb") as data:
-                process = subprocess.Popen(
-                    command, stdin=data, stdout=printed, stderr=subprocess.DEVNULL
-                )
-            try:
-                yield answers
-            finally:
-                process.terminate()
-                process.wait(timeout=10)
-                printed.seek(0)
-                answers.update(line.strip() for line in printed)
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        source = Path(generator.__file__).read_text()
+        number = 0
+        try:
+            process.stdin.write(f"{len(source)}\n{source}{load.to_json()}\n")
+            process.stdin.flush()
+            number = int(process.stdout.readline() or 0)
+            assert process.stdout.readline(), "the load generator failed; see its traceback"
+            yield PodLoad(self, number, process.stdout)
+        finally:
+            if number:
+                self.end(number)
+            process.kill()
+            process.wait(timeout=10)
+            process.stdin.close()
+            process.stdout.close()
+
+    def end(self, number: int) -> None:
+        """Send SIGTERM to a process in the pod, if it is still there."""
+        script = f"kill {number} 2>&1 || true"
+        self.kubectl("exec", "-n", self.namespace, NAME, "--", "sh", "-c", script)
+
+
+@dataclass(frozen=True)
+class PodLoad:
+    """A load on its way from the pod."""
+
+    client: Client
+    number: int
+    output: IO[str]
+
+    def stop(self) -> Report:
+        """Send nothing more; wait for the answers that are still out."""
+        self.client.end(self.number)
+        *_, last = self.output.read().splitlines()
+        return Report.from_json(last)
