@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance matrix matrix-long bench-operator bench-runtime generate lock lock-peers golden parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime generate golden lock lock-peers parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,15 @@ test-export: $(VENV)-export/.ready ## Tests of exporting models; installs torch,
 	$(VENV)-export/bin/python -m pytest -q -m export
 
 conformance: $(VENV)/.ready $(CACHE)/venv-reference/.ready ## Inference protocols, compared with Triton's answers; 400 MB
-	IGW_REFERENCE_PYTHON=$(CACHE)/venv-reference/bin/python pytest -q tests/conformance \
-	  tests/igw_runtime/web/oip tests/igw_runtime/web/test_kserve_v1.py
+	IGW_REFERENCE_PYTHON=$(CACHE)/venv-reference/bin/python pytest -q \
+	  tests/conformance/test_against_triton.py tests/igw_runtime/web/oip \
+	  tests/igw_runtime/web/test_kserve_v1.py
+
+fuzz-api: $(VENV)/.ready $(CACHE)/venv-fuzz/.ready ## The runtime against its OpenAPI document, by Schemathesis; 90 MB
+	IGW_SCHEMATHESIS=$(CACHE)/venv-fuzz/bin/schemathesis pytest -q tests/conformance/test_openapi.py
+
+soak: $(VENV)/.ready ## Ten minutes of good, bad and rude traffic; writes docs/benchmarks/soak.md
+	@$(PY) -m bench.soak $(ARGUMENTS)
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
 	IGW_MATRIX_TABLE=1 pytest -v -m matrix -n 2 --dist worksteal --tb=short tests/matrix
@@ -69,7 +76,7 @@ golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now
 	IGW_UPDATE_GOLDEN=1 pytest -q tests/igw_operator/plan
 
 lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
-	for extra in operator runtime export reference dev; do \
+	for extra in operator runtime export reference fuzz dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
 	done
@@ -103,6 +110,11 @@ $(VENV)-export/.ready: requirements/export.txt
 	@$(PYTHON) -m venv $(VENV)-export
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/dev.txt
 	@$(VENV)-export/bin/pip install -q --require-hashes -r requirements/export.txt
+	@touch $@
+
+$(CACHE)/venv-fuzz/.ready: requirements/fuzz.txt
+	@$(PYTHON) -m venv $(CACHE)/venv-fuzz
+	@$(CACHE)/venv-fuzz/bin/pip install -q --require-hashes -r requirements/fuzz.txt
 	@touch $@
 
 # Triton's embedded Python needs the standard library it was built with: Debian's 3.11.

@@ -45,8 +45,9 @@ class ServerProcess:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log events of one name; every line of the log must be JSON."""
-        whole, _, _ = self.log_path.read_text().rpartition("\n")  # the last may be half-written
-        lines = [json.loads(line) for line in whole.splitlines()]
+        # Not `splitlines`: to it, a request's path may hold ends of lines (U+0085, U+2028).
+        *whole, _ = self.log_path.read_text().split("\n")  # the last may be half-written
+        lines = [json.loads(line) for line in whole]
         return [line for line in lines if line["message"] == name]
 
     def stop(self) -> int:

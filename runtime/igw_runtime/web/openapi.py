@@ -7,8 +7,10 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 
 from igw_runtime import __version__
+from igw_runtime.serving.deadlines import MAX_HEADER_MILLISECONDS
 from igw_runtime.web.endpoint import Handler
 from igw_runtime.web.exchange import encode_json, send_response
+from igw_runtime.web.openapi_schemas import SCHEMAS
 
 _PAGE_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"
@@ -57,31 +59,35 @@ def build_document() -> dict[str, Any]:
     versioned = [*model, _path_parameter("version")]
     paths: dict[str, Any] = {
         "/predict": {"post": _describe_predict()},
-        "/health": {"get": _describe_get("The process is alive")},
-        "/ready": {"get": _describe_get("Traffic should be sent here")},
-        "/metrics": {"get": _describe_get("Prometheus or OpenMetrics text")},
-        "/v1/models": {"get": _describe_get("The models of this server (KServe v1)")},
-        "/v1/models/{model}": {"get": _describe_get("The model is ready (KServe v1)", model)},
+        "/health": _describe_probe("The process is alive", "Live"),
+        "/ready": _describe_probe("Traffic should be sent here", "Ready"),
+        "/metrics": {"get": _describe_metrics()},
+        "/v1/models": _describe_get("The models of this server (KServe v1)", "V1Models"),
+        "/v1/models/{model}": _describe_probe(
+            "The model is ready (KServe v1)", "ModelReady", model
+        ),
         "/v1/models/{model}:predict": {"post": _describe_v1_predict(model)},
-        "/v2": {"get": _describe_get("Server metadata")},
-        "/v2/health/live": {"get": _describe_get("The process is alive")},
-        "/v2/health/ready": {"get": _describe_get("All models are ready")},
+        "/v2": _describe_get("Server metadata", "Server"),
+        "/v2/health/live": _describe_probe("The process is alive", "Live"),
+        "/v2/health/ready": _describe_probe("All models are ready", "Ready"),
         "/v2/repository/index": {"post": _describe_index()},
-        "/v2/models/stats": {"get": _describe_get("What all models have done")},
+        "/v2/models/stats": _describe_get("What all models have done", "ModelStatistics", []),
     }
     for prefix, parameters in (
         ("/v2/models/{model}", model),
         ("/v2/models/{model}/versions/{version}", versioned),
     ):
-        paths[prefix] = {"get": _describe_get("Model metadata", parameters)}
-        paths[f"{prefix}/ready"] = {"get": _describe_get("The model is ready", parameters)}
-        paths[f"{prefix}/stats"] = {"get": _describe_get("What the model has done", parameters)}
+        paths[prefix] = _describe_get("Model metadata", "ModelMetadata", parameters)
+        paths[f"{prefix}/ready"] = _describe_probe("The model is ready", "ModelReady", parameters)
+        paths[f"{prefix}/stats"] = _describe_get(
+            "What the model has done", "ModelStatistics", parameters
+        )
         paths[f"{prefix}/infer"] = {"post": _describe_infer(parameters)}
     return {
         "openapi": "3.1.0",
         "info": {"title": "Inference gateway runtime", "version": __version__},
         "paths": paths,
-        "components": {"schemas": _SCHEMAS},
+        "components": {"schemas": SCHEMAS, "headers": {"RequestId": _REQUEST_ID}},
     }
 
 
@@ -95,47 +101,55 @@ def _demand_tokens(document: dict[str, Any], open_paths: Collection[str]) -> Non
 
 
 def _describe_predict() -> dict[str, Any]:
-    binary = {"schema": {"type": "string", "format": "binary"}}
-    form = {"type": "object", "properties": {"file": {"type": "string", "format": "binary"}}}
-    in_json = {"type": "object", "properties": {"image": {"type": "string", "format": "byte"}}}
-    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/Prediction"}}}
-    responses: dict[str, Any] = {"200": {"description": "The best classes", "content": answer}}
-    for status, text in _PROBLEMS.items():
-        responses[status] = {"description": text, "content": problem}
+    form = {"type": "object", "properties": {"file": _BINARY}, "required": ["file"]}
+    in_json = {
+        "type": "object",
+        "properties": {"image": {"type": "string", "format": "byte", "minLength": 1}},
+        "required": ["image"],
+    }
     return {
         "summary": "Classify one image",
         "parameters": _COMMON_HEADERS,
         "requestBody": {
             "required": True,
             "content": {
-                "image/*": binary,
-                "application/octet-stream": binary,
+                "image/*": {"schema": _BINARY},
+                "application/octet-stream": {"schema": _BINARY},
                 "multipart/form-data": {"schema": form},
-                "application/json": {"schema": in_json},
+                "application/json": {"schema": in_json, "example": {"image": _RED_DOT}},
             },
         },
-        "responses": responses,
+        "responses": {
+            "200": _answer("The best classes", **{"application/json": _refer("Prediction")}),
+            **{
+                status: _answer(text, **{"application/problem+json": _refer("Problem")})
+                for status, text in _PROBLEMS.items()
+            },
+        },
     }
 
 
 def _describe_infer(parameters: list[dict[str, Any]]) -> dict[str, Any]:
-    length = _header_parameter("Inference-Header-Content-Length", "integer")
-    request, answer = _refer("InferRequest"), _refer("InferResponse")
-    binary = {"schema": {"type": "string", "format": "binary"}}
+    length = _header_parameter("Inference-Header-Content-Length", {"type": "integer", "minimum": 0})
     return {
         "summary": "Infer (Open Inference Protocol v2, JSON or binary tensors)",
         "parameters": [*parameters, *_COMMON_HEADERS, length],
         "requestBody": {
             "required": True,
-            "content": {"application/json": request, "application/octet-stream": binary},
+            "content": {
+                "application/json": {"schema": _refer("InferRequest"), "example": _INFER_EXAMPLE},
+                "application/octet-stream": {"schema": _BINARY},
+            },
         },
         "responses": {
-            "200": {
-                "description": "The output tensors",
-                "content": {"application/json": answer, "application/octet-stream": binary},
-            },
-            **_PROTOCOL_ERRORS,
+            "200": _answer(
+                "The output tensors",
+                **{
+                    "application/json": _refer("InferResponse"),
+                    "application/octet-stream": _BINARY,
+                },
+            ),
+            **_refuse(*_PROBLEMS, "404"),
         },
     }
 
@@ -144,13 +158,21 @@ def _describe_v1_predict(parameters: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "summary": "Classify instances (KServe v1)",
         "parameters": [*parameters, *_COMMON_HEADERS],
-        "requestBody": {"required": True, "content": {"application/json": _refer("V1Request")}},
-        "responses": {
-            "200": {
-                "description": "One prediction for each instance, in order",
-                "content": {"application/json": _refer("V1Response")},
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": _refer("V1Request"),
+                    "example": {"instances": [{"b64": _RED_DOT}]},
+                }
             },
-            **_PROTOCOL_ERRORS,
+        },
+        "responses": {
+            "200": _answer(
+                "One prediction for each instance, in order",
+                **{"application/json": _refer("V1Response")},
+            ),
+            **_refuse(*_PROBLEMS, "404"),
         },
     }
 
@@ -161,169 +183,105 @@ def _describe_index() -> dict[str, Any]:
         "summary": "The models of this server (Open Inference Protocol v2)",
         "requestBody": {"content": {"application/json": {"schema": question}}},
         "responses": {
-            "200": {"description": "Name, version and state of each model"},
-            "400": _PROTOCOL_ERRORS["400"],
+            "200": _answer(
+                "Name, version and state of each model",
+                **{"application/json": _refer("RepositoryIndex")},
+            ),
+            **_refuse("400", "408", "413"),
         },
     }
 
 
-def _describe_get(summary: str, parameters: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def _describe_metrics() -> dict[str, Any]:
+    text = {"type": "string"}
     return {
-        "summary": summary,
-        "parameters": parameters or [],
-        "responses": {"200": {"description": summary}},
+        "summary": "Prometheus or OpenMetrics text",
+        "responses": {
+            "200": _answer(
+                "All metrics", **{"text/plain": text, "application/openmetrics-text": text}
+            )
+        },
     }
+
+
+def _describe_get(
+    summary: str, schema: str, parameters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Describe a question; with parameters it is about a model, which may not be there."""
+    return {
+        "get": {
+            "summary": summary,
+            "parameters": parameters or [],
+            "responses": {
+                "200": _answer(summary, **{"application/json": _refer(schema)}),
+                **(_refuse("503") if parameters is not None else {}),
+                **(_refuse("404") if parameters else {}),
+            },
+        }
+    }
+
+
+def _describe_probe(
+    summary: str, schema: str, parameters: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Describe a question whose status is the answer; the body is of one shape."""
+    described = _describe_get(summary, schema, parameters)
+    described["get"]["responses"]["503"] = _answer(
+        f"Not so: {summary[0].lower()}{summary[1:]}", **{"application/json": _refer(schema)}
+    )
+    return described
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
+def _header_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "schema": schema}
+
+
 def _refer(schema: str) -> dict[str, Any]:
-    return {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+    return {"$ref": f"#/components/schemas/{schema}"}
 
 
-def _header_parameter(name: str, kind: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "required": False, "schema": {"type": kind}}
+def _refuse(*statuses: str) -> dict[str, Any]:
+    """Describe errors in the Open Inference Protocol's words."""
+    return {
+        status: _answer(
+            _PROBLEMS.get(status, "Unknown model or version"),
+            **{"application/json": _refer("ProtocolError")},
+        )
+        for status in statuses
+    }
 
 
+def _answer(description: str, **schemas: dict[str, Any]) -> dict[str, Any]:
+    """Describe one answer, by media type."""
+    return {
+        "description": description,
+        "headers": {"X-Request-ID": {"$ref": "#/components/headers/RequestId"}},
+        "content": {media: {"schema": schema} for media, schema in schemas.items()},
+    }
+
+
+_RED_DOT: Final = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
+)
+"""A picture, so that the examples can be sent as they are."""
+_INFER_EXAMPLE: Final = {
+    "inputs": [{"name": "image", "datatype": "BYTES", "shape": [1], "data": [_RED_DOT]}]
+}
+_BINARY: Final = {"type": "string", "format": "binary"}
+_REQUEST_ID: Final = {
+    "description": "The client's, if it is short and harmless, else a new one",
+    "required": True,
+    "schema": {"type": "string"},
+}
 _COMMON_HEADERS: Final = [
-    _header_parameter("X-Request-ID", "string"),
-    _header_parameter("X-Request-Timeout-Ms", "integer"),
-    _header_parameter("traceparent", "string"),
+    _header_parameter("X-Request-ID", {"type": "string"}),
+    _header_parameter(
+        "X-Request-Timeout-Ms",
+        {"type": "integer", "minimum": 1, "maximum": MAX_HEADER_MILLISECONDS},
+    ),
+    _header_parameter("traceparent", {"type": "string"}),
 ]
-_PROTOCOL_ERRORS: Final = {
-    status: {"description": text, "content": {"application/json": _refer("ProtocolError")}}
-    for status, text in {**_PROBLEMS, "404": "Unknown model or version"}.items()
-}
-_BEST: Final[dict[str, Any]] = {
-    "prediction": {"type": "string"},
-    "confidence": {"type": "number"},
-    "predictions": {
-        "type": "array",
-        "items": {
-            "type": "object",
-            "properties": {
-                "class": {"type": "string"},
-                "index": {"type": "integer"},
-                "confidence": {"type": "number"},
-            },
-        },
-    },
-}
-_PREDICTION: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "request_id": {"type": "string"},
-        "trace_id": {"type": "string"},
-        "model": {"type": "string"},
-        "model_version": {"type": "string"},
-        "weights": {"type": "string"},
-        **_BEST,
-        "duration_ms": {"type": "number"},
-    },
-}
-_PROBLEM: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-    },
-}
-_TENSOR: Final[dict[str, Any]] = {
-    "name": {"type": "string"},
-    "datatype": {"type": "string"},
-    "shape": {"type": "array", "items": {"type": "integer"}},
-    "parameters": {"type": "object"},
-    "data": {"type": "array"},
-}
-_SCHEMAS: Final[dict[str, Any]] = {
-    "Prediction": _PREDICTION,
-    "Problem": _PROBLEM,
-    "ProtocolError": {
-        "type": "object",
-        "required": ["error"],
-        "properties": {"error": {"type": "string"}},
-    },
-    "InferRequest": {
-        "type": "object",
-        "required": ["inputs"],
-        "properties": {
-            "id": {"type": "string"},
-            "parameters": {
-                "type": "object",
-                "properties": {
-                    "binary_data_output": {"type": "boolean"},
-                    "timeout": {"type": "integer", "minimum": 0},
-                },
-            },
-            "inputs": {
-                "type": "array",
-                "minItems": 1,
-                "maxItems": 1,
-                "items": {
-                    "type": "object",
-                    "required": ["name", "datatype", "shape"],
-                    "properties": {
-                        **_TENSOR,
-                        "name": {"enum": ["image", "input"]},
-                        "datatype": {"enum": ["BYTES", "FP32"]},
-                    },
-                },
-            },
-            "outputs": {
-                "type": "array",
-                "items": {
-                    "type": "object",
-                    "required": ["name"],
-                    "properties": {
-                        "name": {"enum": ["probabilities", "labels"]},
-                        "parameters": {
-                            "type": "object",
-                            "properties": {"binary_data": {"type": "boolean"}},
-                        },
-                    },
-                },
-            },
-        },
-    },
-    "InferResponse": {
-        "type": "object",
-        "properties": {
-            "model_name": {"type": "string"},
-            "model_version": {"type": "string"},
-            "id": {"type": "string"},
-            "outputs": {"type": "array", "items": {"type": "object", "properties": _TENSOR}},
-        },
-    },
-    "V1Request": {
-        "type": "object",
-        "required": ["instances"],
-        "properties": {
-            "instances": {
-                "type": "array",
-                "minItems": 1,
-                "items": {
-                    "anyOf": [
-                        {
-                            "type": "object",
-                            "required": ["b64"],
-                            "properties": {"b64": {"type": "string", "format": "byte"}},
-                        },
-                        {"type": "object", "minProperties": 1, "maxProperties": 1},
-                        {"type": "array"},
-                    ]
-                },
-            }
-        },
-    },
-    "V1Response": {
-        "type": "object",
-        "properties": {
-            "predictions": {"type": "array", "items": {"type": "object", "properties": _BEST}}
-        },
-    },
-}

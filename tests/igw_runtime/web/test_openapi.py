@@ -1,3 +1,4 @@
+import json
 import re
 
 from igw_runtime.web.openapi import build_document
@@ -20,6 +21,23 @@ async def test_every_route_is_described_and_every_description_is_routed() -> Non
                 assert max(answered) == 1, (method, path)
         routed = {route.path for route in bench.client.app._app.routes}  # type: ignore[attr-defined]
     assert routed - {"/openapi.json", "/docs"} == set(build_document()["paths"])
+
+
+async def test_examples_are_answered() -> None:
+    """Who copies one from the document gets a prediction."""
+    with a_bench() as bench:
+        examples = {
+            path: operation["post"]["requestBody"]["content"]["application/json"].get("example")
+            for path, operation in build_document()["paths"].items()
+            if "post" in operation
+        }
+        for path, example in examples.items():
+            if example is not None:
+                concrete = path.replace("{model}", "colours").replace("{version}", "1")
+                body = json.dumps(example).encode()
+                answer = await bench.client.post(concrete, body, "application/json")
+                assert (answer.status, b"red" in answer.body) == (200, True), path
+    assert sum(example is not None for example in examples.values()) == 4
 
 
 async def test_docs_page_is_self_contained() -> None:
