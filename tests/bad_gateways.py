@@ -25,6 +25,10 @@ def _slo(**slo: Any) -> dict[str, Any]:
     return {"slo": slo}
 
 
+def _logging(**logging: Any) -> dict[str, Any]:
+    return {"observability": {"logging": logging}}
+
+
 def _route(**route: Any) -> dict[str, Any]:
     return {"service": {"route": {"parentRefs": [{"name": "public"}]} | route}}
 
@@ -152,6 +156,48 @@ BAD_GATEWAYS = (
         "spec.resources",
         "requests must not be greater than limits",
         {"resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "2500m"}}},
+    ),
+    BadGateway(
+        "a batch of nothing",
+        "spec.serving.maxBatch",
+        "must be a whole number from 1 to 64, or auto",
+        {"serving": {"maxBatch": 0}},
+    ),
+    BadGateway(
+        "a batch by another word",
+        "spec.serving.maxBatch",
+        "must be a whole number from 1 to 64, or auto",
+        {"serving": {"maxBatch": "Auto"}},
+    ),
+    BadGateway(
+        "a batch in quotes",
+        "spec.serving.maxBatch",
+        "must be a whole number from 1 to 64, or auto",
+        {"serving": {"maxBatch": "8"}},
+    ),
+    BadGateway(
+        "more than all lines of a level",
+        "spec.observability.logging.samplingPercent.info",
+        "less than or equal to 100",
+        _logging(samplingPercent={"info": 101}),
+    ),
+    BadGateway(
+        "a share of the lines that are never dropped",
+        "spec.observability.logging.samplingPercent",
+        "error",
+        _logging(samplingPercent={"error": 50}),
+    ),
+    BadGateway(
+        "so few bytes that a line may not fit",
+        "spec.observability.logging.maxBytesPerSecond",
+        "must be 0, or a quantity from 1Ki to 1Gi",
+        _logging(maxBytesPerSecond="100m"),
+    ),
+    BadGateway(
+        "a limit below nothing",
+        "spec.observability.logging.maxBytesPerSecond",
+        "must be 0, or a quantity from 1Ki to 1Gi",
+        _logging(maxBytesPerSecond=-1),
     ),
     BadGateway("a field that does not exist", "spec", "nonsense", {"nonsense": 1}),
     BadGateway(

@@ -181,8 +181,8 @@ class LiveSettings(_Section):
 class Settings(_Section):
     """The whole file.
 
-    Version 2 is version 1 with `auth` or `tls` in it: a runtime that knows neither refuses it
-    instead of serving everybody.
+    Version 2 is version 1 with something in it that may not be left out, such as `auth` or `tls`:
+    a runtime that does not know it refuses the file instead of serving everybody.
     """
 
     schema_version: Literal[1, 2]

@@ -74,7 +74,7 @@ def _bounds(node: Mapping[str, Any]) -> str:
 
 def _type(node: Mapping[str, Any]) -> str:
     if node.get("x-kubernetes-int-or-string"):
-        return "quantity"
+        return "quantity" if "pattern" in node else "integer \\| string"
     if "enum" in node:
         return " \\| ".join(f"`{value}`" for value in node["enum"])
     if node.get("type") == "array":

@@ -110,6 +110,7 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
                 "tls": {"secretName": "certificate"},
             }
         },
+        {"serving": {"maxBatch": "auto", "exact": True}},
     ),
     (
         {"resources": {"requests": {"cpu": "1500m", "memory": "1024Mi"}, "limits": {}}},
@@ -179,6 +180,15 @@ _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
     ),
     (
         {"observability": {"metrics": {"enabled": False}}},
+        {
+            "observability": {
+                "logging": {
+                    "level": "debug",
+                    "samplingPercent": {"debug": 0.1, "info": 33},
+                    "maxBytesPerSecond": 65536,
+                }
+            }
+        },
         {"observability": {"collector": {"mode": "Disabled"}}},
         {
             "observability": {

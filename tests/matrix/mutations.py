@@ -53,6 +53,8 @@ _VALID: Final[dict[str, tuple[Any, ...]]] = {
         },
     ),
     "sha256": ("0" * 64,),
+    "maxBatch": ("auto", 64),
+    "maxBytesPerSecond": ("1Ki", "1Gi"),
     "name": ("resnet50", "efficientnet_lite0"),
     "version": ("2", "v1.0-rc_1"),
     "priorityClassName": ("system-cluster-critical", "nonesuch"),

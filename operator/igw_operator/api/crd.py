@@ -190,7 +190,7 @@ def _convert(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[
         result["items"] = _convert(node["items"], definitions)
         result.setdefault("x-kubernetes-list-type", "atomic")
     if result.get("x-kubernetes-int-or-string"):
-        del result["type"]
+        result.pop("type", None)
         result["anyOf"] = [{"type": "integer"}, {"type": "string"}]
     default = _default(node)
     if default is not None:

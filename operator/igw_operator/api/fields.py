@@ -25,7 +25,10 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
-from pydantic_core.core_schema import no_info_after_validator_function
+from pydantic_core.core_schema import (
+    no_info_after_validator_function,
+    no_info_plain_validator_function,
+)
 
 DURATION_PATTERN: Final = "^([0-9]+([.][0-9]+)?(ms|s|m|h))+$"
 QUANTITY_PATTERN: Final = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"  # noqa: E501 - one pattern, as Kubernetes writes it
@@ -124,6 +127,44 @@ class Guard:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class CountOrWord:
+    """A whole number within bounds, both included, or one word; anything else gets one message."""
+
+    low: int
+    high: int
+    word: str
+
+    @property
+    def message(self) -> str:
+        """What to write."""
+        return f"must be a whole number from {self.low} to {self.high}, or {self.word}"
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Judge by hand: of a union, pydantic would explain each member by a path of its own."""
+        return no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The form that Kubernetes has for it, and the same judgement in CEL."""
+        rule = (
+            f"type(self) == int ? self >= {self.low} && self <= {self.high} : self == '{self.word}'"
+        )
+        return {
+            "x-kubernetes-int-or-string": True,
+            "maxLength": 32,  # bounds the cost of the rule
+            "x-kubernetes-validations": [{"rule": rule, "message": self.message}],
+        }
+
+    def _validate(self, value: Any) -> Any:
+        if value == self.word or (type(value) is int and self.low <= value <= self.high):
+            return value
+        raise ValueError(self.message)
+
+
 def matches(pattern: str, message: str) -> Guard:
     """A guard that a string matches a pattern (RE2 and Python read it alike)."""
     return Guard(
@@ -143,6 +184,18 @@ def duration_between(shortest: str, longest: str, example: str) -> Guard:
         check=lambda text: (
             re.fullmatch(DURATION_PATTERN, text) is not None and low <= parse_duration(text) <= high
         ),
+    )
+
+
+def zero_or_between(least: str, most: str, example: str) -> Guard:
+    """A guard that a quantity is 0 or within bounds, both included."""
+    low, high = parse_quantity(least), parse_quantity(most)
+    return Guard(
+        rule="isQuantity(string(self)) && (quantity(string(self)).compareTo(quantity('0')) == 0 || "
+        f"quantity(string(self)).compareTo(quantity('{least}')) >= 0 && "
+        f"quantity(string(self)).compareTo(quantity('{most}')) <= 0)",
+        message=f"must be 0, or a quantity from {least} to {most}, such as {example}",
+        check=lambda text: parse_quantity(text) == 0 or low <= parse_quantity(text) <= high,
     )
 
 

@@ -19,16 +19,17 @@ from igw_operator.api.fields import (
     DURATION_PATTERN,
     AnyObject,
     ApiModel,
+    CountOrWord,
     DurationText,
     Guard,
     Labels,
     Quantity,
     duration_between,
-    matches,
     parse_duration,
     parse_quantity,
 )
 from igw_operator.api.model import Model
+from igw_operator.api.observability import Observability
 from igw_operator.api.protection import Auth, Tls
 from igw_operator.api.scaling import Scaling
 from igw_operator.api.service import Service
@@ -45,20 +46,6 @@ class Spot(StrEnum):
     REQUIRE = "Require"
 
 
-class CollectorMode(StrEnum):
-    """Where traces go."""
-
-    MANAGED = "Managed"
-    OPENTELEMETRY_COLLECTOR = "OpenTelemetryCollector"
-    EXTERNAL = "External"
-    DISABLED = "Disabled"
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the collector's pipeline is the operator's to write."""
-        return self in {CollectorMode.MANAGED, CollectorMode.OPENTELEMETRY_COLLECTOR}
-
-
 class RuntimeRef(ApiModel):
     """Names the InferenceRuntime that serves the model."""
 
@@ -73,8 +60,10 @@ class Serving(ApiModel):
     """Longest time that a request may take from its first byte to its answer."""
     max_queue: Annotated[int, Field(ge=1, le=100_000)] = 64
     """Requests waiting in one replica before it sheds load with 503."""
-    max_batch: Annotated[int, Field(ge=1, le=64)] = 1
-    """Most pictures in one forward pass."""
+    max_batch: Annotated[int | str, CountOrWord(1, 64, "auto")] = 1
+    """Most pictures in one forward pass. auto: each replica measures at its start which size pays;
+    on CPUs that is often 1.
+    """
     drain: Annotated[DurationText, duration_between("0s", "10m", "10s")] = "10s"
     """How long a stopping replica still accepts requests, while load balancers learn that it
     goes.
@@ -83,6 +72,10 @@ class Serving(ApiModel):
     """Largest request body."""
     max_pixels: Annotated[int, Field(ge=1024, le=1_000_000_000)] = 50_000_000
     """Largest picture, in pixels; judged by its header, before it is decoded."""
+    exact: bool = False
+    """Preprocess pictures bit for bit as torchvision does, at the price of decoding large JPEGs in
+    full.
+    """
     grpc: bool = False
     """Serve the Open Inference Protocol over gRPC too, on port 9000 of the Service."""
     auth: Auth | None = None
@@ -251,105 +244,6 @@ class Slo(ApiModel):
     """Latency objective."""
     alerting: Alerting = Alerting()
     """What the alerts carry."""
-
-
-class Metrics(ApiModel):
-    """Metrics and their scraping."""
-
-    enabled: bool = True
-    """Whether a ServiceMonitor and rules are made."""
-    labels: Labels = Field(default={})
-    """Labels of ServiceMonitor and PrometheusRule, over the operator's default ones, for a
-    Prometheus that selects by label.
-    """
-    max_prediction_classes: Annotated[int, Field(ge=0, le=10_000)] = 1000
-    """Most values of the prediction_class label; further classes count as _other."""
-
-
-class Logging(ApiModel):
-    """The runtime's logs: JSON lines on stdout."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe level that is written. Changes live."""
-
-
-class Tracing(ApiModel):
-    """Traces of requests."""
-
-    enabled: bool = True
-    """Whether spans are made at all."""
-    sampling_percent: Annotated[float, Field(ge=0, le=100)] = 10.0
-    """
-    Percentage of unremarkable traces that are kept. A managed collector decides when a trace
-    is complete and always keeps errors and slow requests; changing the percentage rolls the
-    collector. With mode External the runtime decides when a trace begins, and the percentage
-    changes live.
-    """
-    slow_threshold: Annotated[DurationText, duration_between("1ms", "10m", "500ms")] | None = None
-    """A trace that takes longer is kept always. Absent: the latency threshold of the SLO."""
-    endpoint: (
-        Annotated[
-            str,
-            Field(max_length=1024),
-            matches(
-                "^(https?://)?[A-Za-z0-9._-]+(:[0-9]{1,5})?$",
-                "must be host:port, or https://host:port for TLS; port 4317 where none is given",
-            ),
-        ]
-        | None
-    ) = None
-    """
-    OTLP/gRPC address that a managed collector sends traces to. Absent: it prints one line for
-    each span that it keeps.
-    """
-
-
-class Collector(ApiModel):
-    """The OpenTelemetry collector between runtime and trace backend."""
-
-    guards: ClassVar = (
-        Guard(
-            rule="self.mode != 'External' || has(self.endpoint)",
-            message="mode External needs endpoint: the OTLP/HTTP address of your collector",
-            check=lambda it: it.mode is not CollectorMode.EXTERNAL or it.endpoint is not None,
-        ),
-        Guard(
-            rule="self.mode == 'External' || !has(self.endpoint)",
-            message="endpoint belongs to mode External; a managed collector sends to "
-            "observability.tracing.endpoint",
-            check=lambda it: it.mode is CollectorMode.EXTERNAL or it.endpoint is None,
-        ),
-    )
-
-    mode: CollectorMode = CollectorMode.MANAGED
-    """Managed: the operator runs one. OpenTelemetryCollector: the OpenTelemetry operator does, with
-    the same pipeline. External: spans go to endpoint. Disabled: no spans.
-    """
-    endpoint: (
-        Annotated[
-            str,
-            Field(max_length=1024),
-            matches(
-                "^https?://[^/ ]+[^ ]*$",
-                "must be an http or https URL, such as http://otel-collector.monitoring:4318",
-            ),
-        ]
-        | None
-    ) = None
-    """OTLP/HTTP address for mode External."""
-
-
-class Observability(ApiModel):
-    """Metrics, logs, traces."""
-
-    metrics: Metrics = Metrics()
-    """Metrics and their scraping."""
-    logging: Logging = Logging()
-    """The runtime's logs."""
-    tracing: Tracing = Tracing()
-    """Traces of requests."""
-    collector: Collector = Collector()
-    """The OpenTelemetry collector."""
 
 
 class NetworkPolicy(ApiModel):

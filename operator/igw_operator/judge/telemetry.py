@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Gateway
+from igw_operator.api.observability import CollectorMode
 from igw_operator.judge import prose
 from igw_operator.judge.children import check_children
 from igw_operator.judge.diagnosis import diagnose

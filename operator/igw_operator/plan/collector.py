@@ -14,8 +14,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from igw_operator import conventions
-from igw_operator.api.gateway import CollectorMode, GatewaySpec
+from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Manifest
+from igw_operator.api.observability import CollectorMode
 from igw_operator.conventions import COMPONENT_COLLECTOR
 from igw_operator.plan.collector_config import render_collector_config
 from igw_operator.plan.hashing import build_digest

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from igw_operator import conventions
-from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Gateway
+from igw_operator.api.observability import CollectorMode
 
 _APP_NAMES: Final = {
     conventions.COMPONENT_RUNTIME: "igw-runtime",

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Manifest
+from igw_operator.api.observability import CollectorMode
 from igw_operator.conventions import COMPONENT_COLLECTOR
 from igw_operator.plan.collector import (
     GO_MEMORY_LIMIT,

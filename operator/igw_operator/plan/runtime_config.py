@@ -6,9 +6,11 @@ pin it. What stands under ``live`` is read again while the runtime runs; everyth
 
 - whatever an SLO touches stands under ``live``: an SLO edit restarts no pod;
 - a runtime that is older than the operator leaves out the keys that it does not know: one that
-  must not be left out, such as one that demands a token, needs another ``schemaVersion``;
+  must not be left out, such as one that demands a token, needs another ``schemaVersion``. That is
+  static, so nothing under ``live`` may need one;
 - a new static key may only be written where it differs from the runtime's own default, or an
-  operator upgrade would restart every pod of the fleet.
+  operator upgrade would restart every pod of the fleet. A new live key would be written to every
+  ConfigMap, and warned of by every older runtime: it is left out at its default, too.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from typing import Any, Final
 
 from igw_operator import conventions
 from igw_operator.api.fields import parse_duration, parse_quantity
-from igw_operator.api.gateway import CollectorMode, GatewaySpec
+from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
+from igw_operator.api.observability import CollectorMode, Logging, LogSampling
 from igw_operator.conventions import COMPONENT_RUNTIME
 from igw_operator.plan.fetching import is_fetched
 from igw_operator.plan.hashing import build_digest
@@ -49,8 +52,9 @@ def build_static_settings(gateway: Gateway) -> dict[str, Any]:
     spec = gateway.spec
     protection = _build_protection(spec)
     return {
-        # An older runtime would leave out what it does not know, and serve everybody.
-        "schemaVersion": 2 if protection else 1,
+        # An older runtime would leave out what it does not know: it would serve everybody, or
+        # answer otherwise than was asked for.
+        "schemaVersion": 2 if protection or spec.serving.exact else 1,
         "gateway": {"namespace": gateway.namespace, "name": gateway.name},
         "model": {
             "name": spec.model.name,
@@ -71,7 +75,8 @@ def build_static_settings(gateway: Gateway) -> dict[str, Any]:
             "drainSeconds": _number(parse_duration(spec.serving.drain)),
             "maxBodyBytes": int(parse_quantity(spec.serving.max_body_bytes)),
             "maxPixels": spec.serving.max_pixels,
-        },
+        }
+        | ({"exact": True} if spec.serving.exact else {}),
         "telemetry": {"otlpEndpoint": _locate_collector(gateway)},
     } | protection
 
@@ -105,7 +110,7 @@ def build_live_settings(spec: GatewaySpec) -> dict[str, Any]:
     # A collector of ours decides by the whole trace, so it has to see all of them.
     percent = 100.0 if mode.is_ours else tracing.sampling_percent
     return {
-        "logging": {"level": spec.observability.logging.level},
+        "logging": _build_logging(spec.observability.logging),
         "tracing": {
             # Not in the endpoint: that one is static, and switching traces off restarts nothing.
             "enabled": tracing.enabled and mode is not CollectorMode.DISABLED,
@@ -118,6 +123,19 @@ def build_live_settings(spec: GatewaySpec) -> dict[str, Any]:
             "maxPredictionClasses": spec.observability.metrics.max_prediction_classes,
         },
     }
+
+
+def _build_logging(logging: Logging) -> dict[str, Any]:
+    document: dict[str, Any] = {"level": logging.level}
+    sampling = logging.sampling_percent
+    if sampling != LogSampling():
+        document["samplingPercent"] = {
+            level: _number(Decimal(str(percent))) for level, percent in sampling
+        }
+    limit = parse_quantity(logging.max_bytes_per_second)
+    if limit != parse_quantity(Logging().max_bytes_per_second):
+        document["maxBytesPerSecond"] = int(limit)
+    return document
 
 
 def build_runtime_config(inputs: PlanInput) -> Manifest:

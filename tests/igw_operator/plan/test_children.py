@@ -99,11 +99,20 @@ def test_restarts_no_pod_for_an_slo_edit(slo: dict[str, Any]) -> None:
     "observability",
     [
         {"logging": {"level": "debug"}},
+        {"logging": {"samplingPercent": {"info": 1}}},
+        {"logging": {"maxBytesPerSecond": "8Ki"}},
         {"tracing": {"slowThreshold": "2s"}},
         {"tracing": {"enabled": False}},
         {"metrics": {"maxPredictionClasses": 5}},
     ],
-    ids=["log level", "slow threshold", "tracing off", "prediction classes"],
+    ids=[
+        "log level",
+        "log share",
+        "log budget",
+        "slow threshold",
+        "tracing off",
+        "prediction classes",
+    ],
 )
 def test_restarts_no_runtime_for_a_live_setting(observability: dict[str, Any]) -> None:
     """What is promised to change live is in the mounted file, and not in the pod template."""

@@ -66,6 +66,13 @@ SPECS: dict[str, dict[str, Any]] = {
     "grpc": {"serving": {"grpc": True}},
     "tokens": {"serving": {"auth": {"jwt": JWT}}},
     "encrypted": {"serving": {"tls": {"secretName": "photos-tls"}}},
+    "exact": {"serving": {"exact": True, "maxBatch": "auto"}},
+    "thrifty": {
+        "observability": {
+            "logging": {"samplingPercent": {"info": 0.5}, "maxBytesPerSecond": "64Ki"}
+        }
+    },
+    "unlimited": {"observability": {"logging": {"maxBytesPerSecond": 0}}},
     "precise": {"slo": {"latency": {"threshold": "1ms"}}},
 }
 
@@ -80,7 +87,7 @@ def test_writes_what_the_runtime_reads(spec: dict[str, Any]) -> None:
 
 
 def test_an_older_runtime_refuses_what_it_would_leave_out() -> None:
-    """Who asks for tokens or TLS gets a version that only a runtime with both accepts."""
+    """Who asks for tokens, TLS or exactness gets a version that only a runtime with it accepts."""
     protected = settings(serving={"auth": {"jwt": JWT}, "tls": {"secretName": "photos-tls"}})
 
     assert protected["schemaVersion"] == 2
@@ -91,6 +98,25 @@ def test_an_older_runtime_refuses_what_it_would_leave_out() -> None:
     }
     assert settings()["schemaVersion"] == 1
     assert not {"auth", "tls"} & set(settings())
+    exact = settings(serving={"exact": True})
+    assert (exact["schemaVersion"], exact["serving"]["exact"]) == (2, True)
+    assert settings(serving={"maxBatch": "auto"})["serving"]["maxBatch"] == "auto"
+
+
+def test_the_log_budget_is_live_and_only_written_where_it_was_chosen() -> None:
+    """Neither does it restart a pod, nor does it stand in the files of those who said nothing."""
+    logging = {"samplingPercent": {"info": 12.5, "debug": 0}, "maxBytesPerSecond": "1.5Ki"}
+    chosen = {"observability": {"logging": logging}}
+    assert settings(**chosen)["live"]["logging"] == {
+        "level": "info",
+        "samplingPercent": {"debug": 0, "info": 12.5, "warning": 100},
+        "maxBytesPerSecond": 1536,
+    }
+    assert hash_static(a_gateway(**chosen)) == hash_static(a_gateway())
+    spelled = {"samplingPercent": {"info": 100}, "maxBytesPerSecond": "1024Ki"}
+    assert settings(observability={"logging": spelled}) == settings()
+    free = settings(observability={"logging": {"maxBytesPerSecond": 0}})
+    assert free["live"]["logging"]["maxBytesPerSecond"] == 0
 
 
 def test_objectives_count_what_infers_and_nothing_else() -> None:
