@@ -96,6 +96,8 @@ TARGET_COMPONENT: Final = "component"
 # One observation for each prediction, whatever its class.
 METRIC_PREDICTIONS: Final = "model_prediction_confidence_count"
 METRIC_QUEUE: Final = "inference_queue_size"
+# Its label hash is the digest of the live settings that a pod follows.
+METRIC_LIVE_SETTINGS: Final = "igw_runtime_live_settings_info"
 # The Pods metrics that an adapter makes of them (manifests/prometheus-adapter).
 METRIC_REQUESTS_PER_SECOND: Final = "http_requests_per_second"
 METRIC_QUEUE_SIZE: Final = METRIC_QUEUE

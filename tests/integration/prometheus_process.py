@@ -125,6 +125,8 @@ class StubRuntime:
 
     def __init__(self) -> None:
         self.bad_requests = 0
+        self.live_hash = ""
+        """Digest of the live settings that it follows; empty: it does not say."""
         self._good = itertools.count(10, 10)
         stub = self
 
@@ -171,4 +173,6 @@ class StubRuntime:
             f'{histogram}_count{{{labels},status="2xx"}} {good}',
             f'{histogram}_sum{{{labels},status="2xx"}} {good * 0.1}',
         ]
+        if self.live_hash:
+            lines.append(f'igw_runtime_live_settings_info{{hash="{self.live_hash}"}} 1')
         return "\n".join(lines) + "\n"

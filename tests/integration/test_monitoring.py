@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from igw_operator import kinds
+from igw_runtime.settings import parse_settings
 from integration.cluster import Cluster, Manifest, wait_for
 from integration.conftest import Place
 from integration.fake_pods import FakePods
@@ -103,9 +104,15 @@ class Stage:
         )
         return str(self.place.condition(kind)["message"])
 
+    def follow(self) -> None:
+        """Have the pod follow the settings of the ConfigMap, as the real runtime would say it."""
+        config = self.place.must_get("ConfigMap", "photos-config")["data"]["runtime.json"]
+        self.stub.live_hash = parse_settings(config.encode()).live_hash
+
     def prove(self) -> None:
         """Have everything as it should be."""
         self.select()
+        self.follow()
         self.load()
         self.wait("True", "Monitored")
 
@@ -227,6 +234,26 @@ def test_a_new_threshold_begins_a_new_budget(stage: Stage) -> None:
     latency = place.gateway()["status"]["slo"][1]
     assert "budgetRemaining" not in latency
     stage.prove()
+
+
+def test_a_pod_that_follows_old_settings_is_named(stage: Stage) -> None:
+    """An edit is not in force before the pod says so; nothing else has to happen for it."""
+    stage.prove()
+    place = stage.place
+    logged = {"logging": {"level": "debug", "samplingPercent": {"info": 5}}}
+    place.apply(replicas=1, observability=QUIET | logged)
+    # A pod is not held to it before it has been ready for two minutes.
+    message = stage.wait("Unknown", "AwaitingSettings", seconds=150)
+    assert f"Pod {stage.pod()['metadata']['name']} follows other live settings" in message
+    row = place.cluster.row("InferenceGateway", place.namespace, "photos")
+    assert (row["Ready"], row["Reason"]) == ("True", "Serving"), "nobody has to be called yet"
+
+    stage.follow()
+    stage.wait("True", "Monitored")
+    place.wait_settled()
+    with place.recording() as writes:
+        time.sleep(4)  # as many rounds
+    assert writes == []
 
 
 def test_a_spent_budget_shows(stage: Stage) -> None:

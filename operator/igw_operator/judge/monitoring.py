@@ -1,5 +1,8 @@
 """MonitoringReady: whether a Prometheus scrapes the pods and evaluates the rules.
 
+And whether the pods follow the live settings: with buckets of before, what it evaluates is not
+what is asked for. Only they say which settings they follow, and only Prometheus hears it.
+
 It cannot make a gateway unready: it answers just as well while nobody watches it. And it is
 never True from the objects alone: a Prometheus selects monitors and rules by labels and
 namespaces, and silently leaves the others out (prometheus-operator#5917, kserve#3696). An SRE
@@ -10,7 +13,7 @@ answers proves nothing either way.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from igw_operator import conventions
@@ -26,23 +29,24 @@ _OPERATOR_CRDS: Final = (
     ("service_monitors", "servicemonitors.monitoring.coreos.com"),
     ("prometheus_rules", "prometheusrules.monitoring.coreos.com"),
 )
-# These may be a matter of a minute or two, in which configuration is on its way to Prometheus.
+# These may be a matter of a minute or two, in which configuration is on its way: what is said then.
 _PENDING: Final = {
-    Reason.TARGET_MISSING,
-    Reason.RULES_NOT_LOADED,
-    Reason.OPERATOR_NOT_SCRAPED,
-    Reason.NAMESPACE_ENFORCED,
+    Reason.TARGET_MISSING: Reason.AWAITING_PROMETHEUS,
+    Reason.RULES_NOT_LOADED: Reason.AWAITING_PROMETHEUS,
+    Reason.SETTINGS_NOT_IN_FORCE: Reason.AWAITING_SETTINGS,
+    Reason.OPERATOR_NOT_SCRAPED: Reason.AWAITING_PROMETHEUS,
+    Reason.NAMESPACE_ENFORCED: Reason.AWAITING_PROMETHEUS,
 }
 FROM_READINGS: Final = frozenset(
     {
         Reason.MONITORED,
-        Reason.AWAITING_PROMETHEUS,
         Reason.PROMETHEUS_NOT_FOUND,
         Reason.PROMETHEUS_UNREACHABLE,
         Reason.NOT_SELECTED,
         Reason.TARGET_DOWN,
         Reason.RULES_FAILING,
-        *_PENDING,
+        *_PENDING.keys(),
+        *_PENDING.values(),
     }
 )
 """Reasons that stay as they are for as long as a new process has no reading."""
@@ -107,9 +111,7 @@ def judge_reading(
         return say(Truth.UNKNOWN, Reason.AWAITING_PROMETHEUS, text, command)
     is_over = reading.is_overdue or reason_before == finding.reason
     if finding.reason in _PENDING and not is_over:
-        waiting = Finding(
-            reason=Reason.AWAITING_PROMETHEUS, text=finding.text, command=finding.command
-        )
+        waiting = replace(finding, reason=_PENDING[finding.reason])
         return Verdict(truth=Truth.UNKNOWN, finding=waiting)
     return Verdict(truth=Truth.FALSE, finding=finding)
 
@@ -214,6 +216,20 @@ def _check_rules(view: _View) -> Finding | None:
     )
 
 
+def _check_settings(view: _View) -> Finding | None:
+    outdated = view.reading.outdated
+    if not outdated:
+        return None
+    config = view.child_name("config")
+    verb = "follow" if len(outdated) > 1 else "follows"
+    return Finding(
+        reason=Reason.SETTINGS_NOT_IN_FORCE,
+        text=f"{_name(outdated, outdated[0])} {verb} other live settings than ConfigMap {config} "
+        f"has, as {view.reading.server} knows it",
+        command=f"kubectl logs {outdated[0]} -n {view.namespace} | grep settings_",
+    )
+
+
 def _check_operator(view: _View) -> Finding | None:
     reading = view.reading
     if reading.knows_operator:
@@ -243,6 +259,7 @@ _WRONG: Final = (
     _check_targets,
     _check_evaluation,
     _check_rules,
+    _check_settings,
     _check_operator,
 )
 

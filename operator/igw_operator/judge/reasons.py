@@ -48,6 +48,7 @@ class Reason(StrEnum):
     NO_TRAFFIC = "NoTraffic"  # the rules record, and no request has counted yet
     TOO_LITTLE_HISTORY = "TooLittleHistory"  # a budget is gone, of a window that has just begun
     AWAITING_PROMETHEUS = "AwaitingPrometheus"  # Prometheus has not taken all of it up yet
+    AWAITING_SETTINGS = "AwaitingSettings"  # a pod does not follow the live settings yet
     PROMETHEUS_NOT_FOUND = "PrometheusNotFound"  # no Prometheus object, and no address is set
     PROMETHEUS_UNREACHABLE = "PrometheusUnreachable"  # Prometheus does not answer the operator
     ROUTE_PENDING = "RoutePending"  # a Gateway's controller has not judged the route yet
@@ -126,6 +127,7 @@ class Reason(StrEnum):
     TARGET_MISSING = "TargetMissing"  # Prometheus does not know a pod
     RULES_FAILING = "RulesFailing"  # Prometheus cannot evaluate a rule
     RULES_NOT_LOADED = "RulesNotLoaded"  # Prometheus lacks the rules, or has those of before
+    SETTINGS_NOT_IN_FORCE = "SettingsNotInForce"  # a pod still follows other live settings
     OPERATOR_NOT_SCRAPED = "OperatorNotScraped"  # Prometheus lacks what the operator says of it
     NAMESPACE_ENFORCED = "NamespaceEnforced"  # Prometheus overwrites what the operator says
     BUDGET_EXHAUSTED = "BudgetExhausted"  # nothing is left of an error budget
@@ -222,6 +224,7 @@ WAITING: Final = frozenset(
         Reason.DELETING,
         Reason.STARTING,
         Reason.AWAITING_PROMETHEUS,
+        Reason.AWAITING_SETTINGS,
         Reason.ROLLING_OUT,
         Reason.AWAITING_WAVE,
         Reason.WAVES_PAUSED,

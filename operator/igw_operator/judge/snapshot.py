@@ -74,6 +74,8 @@ class Reading:
     """Those of them that Prometheus knows nothing of."""
     down: tuple[tuple[str, str], ...] = ()
     """Those of them whose scrape fails, with Prometheus' words where they were asked for."""
+    outdated: tuple[str, ...] = ()
+    """Those of them that follow other live settings than the operator has written."""
     rule_error: str = ""
     """Prometheus' words about a rule of the gateway that fails."""
     knows_operator: bool = True
@@ -104,12 +106,13 @@ class Reading:
 
     @property
     def is_proof(self) -> bool:
-        """Whether it proves that monitoring works from end to end."""
+        """Whether it proves that monitoring works from end to end, with the present settings."""
         return (
             bool(self.server)
             and not self.error
             and self.are_pods_scraped
             and self.are_rules_loaded
+            and not self.outdated
             and self.knows_operator
         )
 

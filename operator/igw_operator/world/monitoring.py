@@ -1,7 +1,7 @@
 """What Prometheus makes of the gateways: asked in rounds, a few questions for the whole fleet.
 
 ``control.reconcile`` takes each gateway's reading from here and never waits for one; a gateway
-whose reading says something new is queued. A round costs each server four queries, however
+whose reading says something new is queued. A round costs each server five queries, however
 many gateways there are, and a few more where some lack the proof and Prometheus may know why.
 See ``docs/adr/0017``.
 """
@@ -31,6 +31,7 @@ from igw_operator.world.proof import (
     Answer,
     Wanted,
     build_wanted,
+    find_outdated,
     index,
     read_slos,
 )
@@ -304,6 +305,7 @@ class Monitoring:
             expected=len(expected),
             silent=tuple(pod for pod in expected if pod not in pods),
             down=tuple((pod, targets.get(pod, "")) for pod in expected if pods.get(pod) is False),
+            outdated=find_outdated(wanted, answer, expected),
             rule_error=words.rules if words else "",
             knows_operator=not wanted.needs_operator or wanted.key in answer.operator,
             enforced=server.overwrites_labels_of(self._operator_monitor),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -19,6 +20,7 @@ from igw_operator.api.objects import Gateway, Manifest, ObjectKey
 from igw_operator.api.windows import Window
 from igw_operator.judge.selection import Selectable
 from igw_operator.judge.snapshot import SloReading, SpanLoss
+from igw_operator.plan.runtime_config import build_settings, hash_live
 from igw_operator.plan.slo.names import COVERAGE, OBJECTIVE, ratio_name
 from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.world.prometheus import Vector
@@ -56,7 +58,12 @@ def _ask_for_losses(where: SpanLoss, counter: str) -> str:
 
 
 LOSSES_QUERY: Final = " or ".join(starmap(_ask_for_losses, _LOSS_COUNTERS.items()))
-QUERIES: Final = (UP_QUERY, RECORDS_QUERY, OPERATOR_QUERY, LOSSES_QUERY)
+# As of the last scrape: settings of before an edit would prove nothing.
+SETTINGS_QUERY: Final = (
+    "group by (namespace, gateway, pod, hash) "
+    f'({conventions.METRIC_LIVE_SETTINGS}{{gateway!="",pod!=""}})'
+)
+QUERIES: Final = (UP_QUERY, RECORDS_QUERY, OPERATOR_QUERY, LOSSES_QUERY, SETTINGS_QUERY)
 _TOLERANCE: Final = 1e-9
 
 
@@ -87,6 +94,8 @@ class Wanted:
     window: Window
     needs_operator: bool
     """Whether there are alerts that ask the operator's own metrics."""
+    live_hash: str
+    """Digest of the live settings that its pods are to follow."""
 
     @property
     def scrape_pool(self) -> str:
@@ -112,6 +121,7 @@ def build_wanted(gateway: Gateway, children: Iterable[Manifest]) -> Wanted | Non
         groups=tuple(group["name"] for group in rules["spec"]["groups"]),
         window=gateway.spec.slo.window,
         needs_operator=gateway.spec.slo.alerting.enabled,
+        live_hash=hash_live(build_settings(gateway)),
     )
 
 
@@ -137,9 +147,13 @@ class Answer:
     """Gateways whose collector is scraped with success."""
     losses: Mapping[ObjectKey, Mapping[SpanLoss, float]] = field(default_factory=dict)
     """Spans lost within five minutes, where there are any."""
+    settings: Mapping[ObjectKey, AbstractSet[tuple[str, str]]] = field(default_factory=dict)
+    """Which live settings each pod follows, as pairs of its name and their digest."""
 
 
-def index(up: Vector, records: Vector, operator: Vector, losses: Vector) -> Answer:
+def index(
+    up: Vector, records: Vector, operator: Vector, losses: Vector, settings: Vector
+) -> Answer:
     """The answers to the queries, by gateway; series without one are left out."""
     pods: dict[ObjectKey, dict[str, bool]] = defaultdict(dict)
     collectors: set[ObjectKey] = set()
@@ -159,6 +173,10 @@ def index(up: Vector, records: Vector, operator: Vector, losses: Vector) -> Answ
         labels = frozenset(it for it in sample.labels.items() if it[0] != "__name__")
         record = Record(name, shared.setdefault(labels, labels), sample.value)
         recorded[_key_of(sample.labels)].append(record)
+    followed: dict[ObjectKey, set[tuple[str, str]]] = defaultdict(set)
+    for sample in settings.samples:
+        pair = sample.labels.get("pod", ""), sample.labels.get("hash", "")
+        followed[_key_of(sample.labels)].add(pair)
     return Answer(
         at=up.at or records.at or operator.at,
         pods=pods,
@@ -166,7 +184,19 @@ def index(up: Vector, records: Vector, operator: Vector, losses: Vector) -> Answ
         operator=frozenset(_key_of(sample.labels) for sample in operator.samples),
         collectors=frozenset(collectors),
         losses=lost,
+        settings=followed,
     )
+
+
+def find_outdated(wanted: Wanted, answer: Answer, pods: Iterable[str]) -> tuple[str, ...]:
+    """Those of the pods that are known to follow other live settings than the present ones.
+
+    A pod that does not say which ones it follows is not among them: its scrape may have failed,
+    or its image may be somebody else's.
+    """
+    followed = answer.settings.get(wanted.key, frozenset())
+    telling = {pod for pod, _ in followed}
+    return tuple(pod for pod in pods if pod in telling and (pod, wanted.live_hash) not in followed)
 
 
 def read_slos(wanted: Wanted, answer: Answer) -> tuple[SloReading, ...]:

@@ -155,6 +155,30 @@ MONITORING: dict[str, tuple[Snapshot, str, Reason, str]] = {
         Reason.RULES_FAILING,
         "cannot evaluate PrometheusRule photos-slo: igw:x of group g: many-to-many",
     ),
+    "live settings are on their way to a pod": (
+        read(outdated=("photos-1",)),
+        "Unknown",
+        Reason.AWAITING_SETTINGS,
+        "Pod photos-1 follows other live settings than ConfigMap photos-config has, as Prometheus",
+    ),
+    "live settings never reach some pods": (
+        read(outdated=("photos-1", "photos-2"), is_overdue=True),
+        "False",
+        Reason.SETTINGS_NOT_IN_FORCE,
+        "Pod photos-1 and 1 other follow other live settings than ConfigMap photos-config has",
+    ),
+    "who is not scraped cannot tell its settings": (
+        read(outdated=("photos-1",), down=(("photos-2", "refused"),)),
+        "False",
+        Reason.TARGET_DOWN,
+        "cannot scrape Pod photos-2: refused",
+    ),
+    "settings cannot be known without an answer": (
+        read(outdated=("photos-1",), error="no answer within 10 s"),
+        "Unknown",
+        Reason.PROMETHEUS_UNREACHABLE,
+        "no answer within 10 s",
+    ),
     "the operator's own metrics do not arrive": (
         read(knows_operator=False, is_overdue=True),
         "False",

@@ -9,8 +9,8 @@ import pytest
 from factories import a_gateway
 from igw_operator import conventions
 from igw_operator.plan.runtime_config import build_settings, hash_live, hash_static
-from igw_runtime.settings import parse_settings
-from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, OTHER
+from igw_runtime.settings import MetricsSettings, parse_settings
+from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, OTHER, Metrics
 from plan_kit.children import build
 
 JWT = {
@@ -125,6 +125,16 @@ def test_objectives_count_what_infers_and_nothing_else() -> None:
     assert all(selector.fullmatch(endpoint) for endpoint in INFERENCE_ENDPOINTS)
     others = ("/health", "/ready", OTHER, "/v2/models/{model}", f"/{GRPC_SERVICE}/ServerReady")
     assert not any(selector.fullmatch(endpoint) for endpoint in others)
+
+
+def test_the_runtime_says_which_live_settings_it_follows() -> None:
+    """By the metric and the label that the operator asks Prometheus for."""
+    metrics = Metrics(MetricsSettings())
+    metrics.show_live_hash("before")
+    metrics.show_live_hash(hash_live(settings()))
+    told = metrics.registry.restricted_registry([conventions.METRIC_LIVE_SETTINGS])
+    samples = [sample for metric in told.collect() for sample in metric.samples]
+    assert [(it.labels, it.value) for it in samples] == [({"hash": hash_live(settings())}, 1)]
 
 
 def test_an_older_runtime_serves_what_a_newer_operator_writes() -> None:

@@ -26,6 +26,7 @@ from igw_operator.world.proof import (
     OPERATOR_QUERY,
     QUERIES,
     RECORDS_QUERY,
+    SETTINGS_QUERY,
     UP_QUERY,
     build_wanted,
 )
@@ -51,6 +52,7 @@ class FakePrometheus:
         self.operator: set[ObjectKey] = set()
         self.collectors: set[ObjectKey] = set()
         self.losses: dict[ObjectKey, dict[str, float]] = {}
+        self.settings: dict[ObjectKey, list[tuple[str, str]]] = {}
         self.target_errors: dict[str, str] = {}
         self.rule_error = ""
         self.is_down = False
@@ -62,6 +64,7 @@ class FakePrometheus:
         self.operator.add(gateway.key)
         wanted = build_wanted(gateway, children_of(gateway))
         assert wanted is not None
+        self.settings[gateway.key] = [(f"{gateway.name}-1", wanted.live_hash)]
         self.records[gateway.key] = [
             Sample({"__name__": name, **dict(it.labels), "prometheus": "x"}, value)
             for it in wanted.objectives
@@ -107,6 +110,15 @@ class FakeClient:
                     Sample(_identify(key) | {"where": where}, count)
                     for key, lost in found.losses.items()
                     for where, count in lost.items()
+                ],
+                AT,
+            )
+        if promql == SETTINGS_QUERY:
+            return Vector(
+                [
+                    Sample({**_identify(key), "pod": pod, "hash": digest}, 1.0)
+                    for key, pairs in found.settings.items()
+                    for pod, digest in pairs
                 ],
                 AT,
             )
@@ -557,6 +569,75 @@ async def test_patience_ends() -> None:
     reading = stage.read(a_gateway(slo={"latency": {"threshold": "500ms"}}))
     assert reading is not None
     assert not reading.is_overdue
+
+
+async def test_an_edit_of_live_settings_is_proven_by_the_pods_themselves() -> None:
+    """Until each has the new ones it is no proof; then it is, and that is news."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    stage.add_pod()
+    await stage.rounds(1)
+    edited = a_gateway(observability={"logging": {"level": "debug"}})
+
+    reading = stage.read(edited)
+
+    assert reading is not None
+    assert (reading.outdated, reading.is_proof) == (("photos-1",), False)
+    assert await stage.rounds(3) == []
+    assert stage.client.asked == {"query": 4 * len(QUERIES)}, (
+        "nothing that /targets or /rules could explain"
+    )
+    prometheus.learn(edited)
+    assert await stage.rounds(1) == [PHOTOS.key]
+    reading = stage.read(edited)
+    assert reading is not None
+    assert reading.is_proof
+
+
+async def test_live_settings_that_never_arrive_are_overdue_after_ten_minutes() -> None:
+    """By the patience that everything else has; the gateway is queued once."""
+    stage = Stage()
+    stage.add_prometheus().learn(PHOTOS)
+    stage.add_pod()
+    await stage.rounds(1)
+    edited = a_gateway(observability={"tracing": {"enabled": False}})
+    stage.read(edited)
+
+    assert await stage.rounds(25) == [PHOTOS.key]
+    reading = stage.read(edited)
+    assert reading is not None
+    assert (reading.outdated, reading.is_overdue) == (("photos-1",), True)
+
+
+@pytest.mark.parametrize(
+    ("told", "outdated"),
+    [
+        ([], ()),
+        ([("photos-9", "0" * 16)], ()),
+        ([("photos-1", "0" * 16)], ("photos-1",)),
+        ([("photos-1", "0" * 16), ("photos-1", "NOW")], ()),
+        ([("photos-1", "")], ("photos-1",)),
+    ],
+    ids=["says nothing", "a pod that is gone", "others", "two servers, one behind", "no digest"],
+)
+async def test_only_what_a_pod_says_of_itself_counts(
+    told: list[tuple[str, str]], outdated: tuple[str, ...]
+) -> None:
+    """Silence is no evidence, and neither is what a pod said that is gone."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    ((_, now),) = prometheus.settings[PHOTOS.key]
+    prometheus.settings[PHOTOS.key] = [(pod, now if it == "NOW" else it) for pod, it in told]
+    stage.add_pod()
+    await stage.rounds(1)
+
+    reading = stage.read(PHOTOS)
+
+    assert reading is not None
+    assert reading.outdated == outdated
+    assert reading.is_proof == (not outdated)
 
 
 async def test_alerts_need_the_operators_own_metrics() -> None:
