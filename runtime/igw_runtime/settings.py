@@ -27,6 +27,7 @@ DEFAULT_CONFIG_PATH: Final = "/etc/igw/runtime.json"
 SUPPORTED_URIS: Final = '"" (a model built into the image, by name), "file:///absolute/path"'
 
 MAX_BATCH: Final = 64
+MAX_MODELS: Final = 16
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -181,19 +182,29 @@ class LiveSettings(_Section):
 class Settings(_Section):
     """The whole file.
 
-    Version 2 is version 1 with something in it that may not be left out, such as `auth` or `tls`:
-    a runtime that does not know it refuses the file instead of serving everybody.
+    `model` is the default one: `/predict` is its, and so is its name without a version. Of
+    additional models, the first of a name is that name's. Version 2 is version 1 with something
+    in it that may not be left out, such as `auth` or `tls`: a runtime that does not know it refuses
+    the file instead of serving everybody.
     """
 
     schema_version: Literal[1, 2]
     gateway: GatewaySettings = GatewaySettings()
     model: ModelSettings
+    additional_models: Annotated[list[ModelSettings], Field(max_length=MAX_MODELS - 1)] = Field(
+        default_factory=list
+    )
     server: ServerSettings = ServerSettings()
     auth: AuthSettings = AuthSettings()
     tls: TlsSettings | None = None
     serving: ServingSettings = ServingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     live: LiveSettings = LiveSettings()
+
+    @property
+    def models(self) -> list[ModelSettings]:
+        """Return all models, the default one first."""
+        return [self.model, *self.additional_models]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +272,7 @@ def parse_settings(content: bytes) -> LoadedSettings:
         known = _without(raw, [detail["loc"] for detail in unknown])
         settings = Settings.model_validate_json(json.dumps(known))
     _check_version(settings)
+    _check_models(settings)
     _check_ports(settings.server)
     return LoadedSettings(
         settings=settings,
@@ -281,11 +293,28 @@ def _without(raw: dict[str, Any], paths: Iterable[tuple[int | str, ...]]) -> dic
 
 def _check_version(settings: Settings) -> None:
     """Refuse what an older runtime would leave out: who wrote the file may meet one."""
-    protected = {"auth": settings.auth.jwt, "tls": settings.tls}
-    for key, asked in protected.items():
+    guarded = {
+        "auth": settings.auth.jwt,
+        "tls": settings.tls,
+        "additionalModels": settings.additional_models or None,
+    }
+    for key, asked in guarded.items():
         if asked is not None and settings.schema_version == 1:
             message = f"{key}: needs schemaVersion 2, which an older runtime refuses"
             raise InvalidSettingsError(message)
+
+
+def _check_models(settings: Settings) -> None:
+    """Refuse to serve two models under one name and version."""
+    served = {(settings.model.name, settings.model.version)}
+    for number, model in enumerate(settings.additional_models):
+        if (model.name, model.version) in served:
+            message = (
+                f"additionalModels.{number}: version {model.version!r} of {model.name!r} is "
+                "already served; give it another version or name"
+            )
+            raise InvalidSettingsError(message)
+        served.add((model.name, model.version))
 
 
 def _check_ports(server: ServerSettings) -> None:
@@ -318,7 +347,9 @@ def _explain(detail: ErrorDetails) -> str:
 def _allowed_keys(path: tuple[int | str, ...]) -> set[str]:
     section: type[BaseModel] = Settings
     for key in path:
+        if isinstance(key, int):
+            continue  # all elements of a list have the same keys
         fields = {field.alias: field.annotation for field in section.model_fields.values()}
-        candidates = (fields[str(key)], *get_args(fields[str(key)]))
+        candidates = (fields[key], *get_args(fields[key]))
         section = next(kind for kind in candidates if isinstance(kind, type))
     return {field.alias or name for name, field in section.model_fields.items()}

@@ -19,11 +19,12 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from igw_runtime.serving.listening import choose_host
 from runtime_kit.colours import BLUE, RED, picture, write_package
-from runtime_kit.process import ServerProcess, a_server, free_port, wait_until
+from runtime_kit.process import ServerProcess, a_server, fetch, free_port, wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(60)]
 PNG = picture(RED)
-MODEL = {"model": {"name": "colours"}}
+MODEL: dict[str, Any] = {"model": {"name": "colours"}}
+LENGTH = {"Inference-Header-Content-Length": "0"}
 
 
 @pytest.fixture(scope="module")
@@ -267,9 +268,48 @@ def test_batch_size_is_measured_at_start(models: Path, tmp_path: Path) -> None:
         [event] = server.events("batch_size_chosen")
         scrape = server.metrics()
 
-    assert f"igw_runtime_max_batch {float(event['max_batch'])}" in scrape
+    own = 'model="colours",version="1"'
+    assert f"igw_runtime_max_batch{{{own}}} {float(event['max_batch'])}" in scrape
     for size in event["milliseconds_per_image"]:
-        assert f'igw_runtime_batch_sweep_seconds_per_image{{size="{size}"}}' in scrape
+        labels = f'model="colours",size="{size}",version="1"'
+        assert f"igw_runtime_batch_sweep_seconds_per_image{{{labels}}}" in scrape
+
+
+def test_several_models_share_one_process(models: Path, tmp_path: Path) -> None:
+    """Loaded one after the other, served by the same workers, each under its name and version."""
+    uri = f"file://{models}/colours"
+    more = [{"name": "colours", "version": "2", "uri": uri}, {"name": "copy", "uri": uri}]
+    settings = MODEL | {"schemaVersion": 2, "additionalModels": more}
+    with a_server(tmp_path, models, settings | {"serving": {"workers": 2}}) as server:
+        answers = [
+            json.loads(fetch(server.url(f"/v2/models/{path}"))[1])
+            for path in ("colours/versions/1", "colours/versions/2", "copy")
+        ]
+        statuses = [
+            fetch(server.url(f"/v2/models/{path}/infer"), PNG, LENGTH)[0]
+            for path in ("colours", "colours/versions/2", "copy")
+        ]
+        index = json.loads(fetch(server.url("/v2/repository/index"), b"{}")[1])
+        scrape = server.metrics()
+        loaded = server.events("model_loaded")
+        assert server.stop() == 0
+
+    told = [("colours", "1"), ("colours", "2"), ("copy", "1")]
+    assert [(it["name"], *it["versions"]) for it in answers] == told
+    assert statuses == [200, 200, 200]
+    assert [(it["name"], it["version"]) for it in index] == told
+    assert [(it["model"], it["version"]) for it in loaded] == told
+    assert "igw_runtime_workers 2.0" in scrape
+
+
+def test_a_model_that_is_not_there_is_named_by_its_place(models: Path, tmp_path: Path) -> None:
+    """Readiness needs all of them, and the last words say which one it was."""
+    settings = MODEL | {"schemaVersion": 2, "additionalModels": [{"name": "absent"}]}
+    with a_server(tmp_path, models, settings) as server:
+        assert server.process.wait(20) == 66
+        words = server.termination_log.read_text()
+
+    assert words.startswith("ModelNotFound: additionalModels.0 (absent): no model 'absent' in")
 
 
 def test_every_listener_takes_both_families(models: Path, tmp_path: Path) -> None:

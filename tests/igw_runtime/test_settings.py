@@ -132,6 +132,26 @@ def test_the_operators_file_is_understood() -> None:
             "auth.jwt.jwksUri: String should match",
             id="keys in a file",
         ),
+        pytest.param(
+            {"additionalModels": [{"name": "m"}]},
+            "additionalModels: needs schemaVersion 2, which an older runtime refuses",
+            id="more models than an older runtime would serve",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "additionalModels": [{"name": "m"}, {"name": "resnet50"}]},
+            "additionalModels.1: version '' of 'resnet50' is already served",
+            id="one model twice",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "additionalModels": [{"name": "m", "uri": "s3://b/m"}]},
+            "additionalModels.0.uri: unsupported model uri",
+            id="a mistake in an additional model",
+        ),
+        pytest.param(
+            {"schemaVersion": 2, "additionalModels": [{"name": f"m{n}"} for n in range(16)]},
+            "additionalModels: List should have at most 15 items",
+            id="more models than there may be",
+        ),
         pytest.param({"model": {}}, "model.name: required key is missing", id="no model name"),
         pytest.param(
             {"model": {"name": "../etc"}}, "model.name: String should match", id="a path as name"
@@ -180,10 +200,17 @@ def test_mistakes_are_explained_by_key(changes: dict[str, Any], expected: str) -
             {"serving": {"maxQueu": 1, "maxBatch": 4}},
             ["serving.maxQueu: unknown key; allowed here: bodyTimeoutSeconds, drainSeconds"],
         ),
-        ({"novelty": {"issuer": "x"}}, ["novelty: unknown key; allowed here: auth, gateway"]),
+        (
+            {"novelty": {"issuer": "x"}},
+            ["novelty: unknown key; allowed here: additionalModels"],
+        ),
         (
             {"schemaVersion": 2, "auth": {"jwt": JWT | {"algorithm": "none"}}},
             ["auth.jwt.algorithm: unknown key; allowed here: audiences, issuer, jwksUri"],
+        ),
+        (
+            {"schemaVersion": 2, "additionalModels": [{"name": "m", "weight": 5}]},
+            ["additionalModels.0.weight: unknown key; allowed here: engine, name, precision"],
         ),
         (
             {"serving": {"maxBatch": 4, "streaming": True}, "live": {"logging": {"format": "x"}}},
@@ -191,7 +218,7 @@ def test_mistakes_are_explained_by_key(changes: dict[str, Any], expected: str) -
         ),
         ({}, []),
     ],
-    ids=["misspelt, names what is allowed", "at the top", "deep down", "several", "none"],
+    ids=["a misspelt key", "at the top", "deep down", "in a list", "at several places", "none"],
 )
 def test_keys_of_a_newer_operator_are_left_out_and_named(
     changes: dict[str, Any], expected: list[str]

@@ -57,15 +57,14 @@ def scrape_runtime() -> list[Sample]:
     """What a runtime of demo/photos exports after its first request."""
     document = build()["ConfigMap", "photos-config"]["data"][conventions.CONFIG_FILE]
     metrics = Metrics(parse_settings(document.encode()).settings.live.metrics)
-    metrics.show_model(SERVED)
-    metrics.show_batching(1, {})
+    metrics.models.show(SERVED)
     metrics.show_live_hash("0123456789abcdef")
     metrics.show_state("ready")
     metrics.register_process(_BUDGET)
     metrics.watch_logs(dict)
     metrics.watch_spans(dict)
-    metrics.count_prediction(SERVED.name, "red", 0.9)
-    metrics.count_inference(SERVED.name, 1, 0.01)
+    metrics.models.meter(SERVED).count_prediction("red", 0.9)
+    metrics.models.meter(SERVED).count_inference(1, 0.01)
     return scrape(metrics.registry, **IDENTITY, pod="photos-0")
 
 

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -12,12 +12,14 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from igw_runtime.engines.protocol import Batch, Session
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.models.decoding import ImageDecoder
 from igw_runtime.models.preprocessing import Preprocessor
+from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.classifier import Classifier
 from igw_runtime.serving.jobs import JobQueue
 from igw_runtime.serving.lifecycle import Lifecycle, State
-from igw_runtime.serving.workers import WorkerPool
+from igw_runtime.serving.workers import Lane, WorkerPool
 from igw_runtime.settings import MetricsSettings, ServingSettings, TracingSettings
 from igw_runtime.telemetry.metrics import Metrics
 from igw_runtime.telemetry.tracing import LiveSampler, get_tracer
@@ -54,6 +56,7 @@ class Bench:
     lifecycle: Lifecycle
     admission: Admission
     queue: JobQueue
+    lanes: Sequence[Lane]
     pool: WorkerPool
     spans: InMemorySpanExporter
     slow_seconds: float
@@ -62,6 +65,11 @@ class Bench:
         """Return one sample's value; -1 if there is none."""
         value = self.metrics.registry.get_sample_value(name, labels)
         return -1.0 if value is None else value
+
+    def count_stage(self, stage: str, model: str = "colours", version: str = "1") -> float:
+        """Return how many images went through a stage of a model; nobody's is that of reading."""
+        name = "igw_runtime_stage_duration_seconds_count"
+        return self.sample(name, model=model, version=version, stage=stage)
 
     def span_tree(self) -> Any:
         """Return the finished spans as nested (name, children), in order of their start."""
@@ -87,33 +95,37 @@ def a_bench(
     objective_seconds: float | None = 0.3,
     sampling_percent: float = 100.0,
     check_token: Callable[[str | None], None] | None = None,
+    others: Mapping[ServedModel, Session] | None = None,
     **serving: Any,
 ) -> Iterator[Bench]:
-    """Build the serving path around a worker; `serving` overrides settings by field name."""
+    """Build the serving path around a worker; `serving` overrides settings by field name.
+
+    `others` are served beside the colour classifier.
+    """
     settings = ServingSettings().model_copy(update=serving)
     metrics = Metrics(MetricsSettings())
-    metrics.show_model(SERVED)
+    default = replace(SERVED, max_batch=int(settings.max_batch))
+    models = {default: session or ColourSession(), **(others or {})}
+    catalog = ModelCatalog([model.name for model in models])
+    catalog.open(list(models))
     spans = InMemorySpanExporter()
     tracer = get_tracer(_provider(spans, sampling_percent))
     lifecycle = Lifecycle(metrics)
     lifecycle.advance(state)
     queue = JobQueue(time.monotonic, metrics.abandoned.inc)
-    classifier = Classifier(
-        model=SERVED,
-        decoder=ImageDecoder(settings.max_pixels),
-        preprocessor=Preprocessor(PREPROCESSING),
-        metrics=metrics,
-        tracer=tracer,
-        max_body_bytes=settings.max_body_bytes,
-    )
-    pool = WorkerPool(
-        classifier=classifier,
-        sessions=[session or ColourSession()] * workers,
-        queue=queue,
-        metrics=metrics,
-        max_batch=int(settings.max_batch),
-        clock=time.monotonic,
-    )
+    lanes: list[Lane] = []
+    for model, engine in models.items():
+        metrics.models.show(model)
+        classifier = Classifier(
+            model=model,
+            decoder=ImageDecoder(settings.max_pixels),
+            preprocessor=Preprocessor(PREPROCESSING),
+            metrics=metrics,
+            tracer=tracer,
+            max_body_bytes=settings.max_body_bytes,
+        )
+        lanes.append(Lane(classifier=classifier, sessions=[engine] * workers))
+    pool = WorkerPool(lanes=lanes, queue=queue, metrics=metrics, clock=time.monotonic)
     admission = Admission(
         settings, lifecycle, lambda: WorkerLoad(workers=1, mean_seconds=pool.mean_seconds)
     )
@@ -133,8 +145,7 @@ def a_bench(
             clock=desk.clock,
         ),
         lifecycle=lifecycle,
-        model_name=SERVED.name,
-        read_model=lambda: SERVED,
+        catalog=catalog,
         longest_busy_seconds=pool.longest_busy_seconds,
         check_token=check_token,
     )
@@ -146,6 +157,7 @@ def a_bench(
         lifecycle=lifecycle,
         admission=admission,
         queue=queue,
+        lanes=lanes,
         pool=pool,
         spans=spans,
         slow_seconds=slow_seconds,

@@ -36,6 +36,7 @@ SERVED = ServedModel(
     classes=len(NAMES),
     side=SIDE,
     probabilities=False,
+    max_batch=1,
     memory_bytes=1,
 )
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from igw_runtime.models.labels import Labels
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ServedModel:
-    """The loaded model, as requests and metadata see it."""
+    """The loaded model, as requests and metadata see it; equal to itself only."""
 
     name: str
     version: str
@@ -20,4 +20,5 @@ class ServedModel:
     classes: int
     side: int
     probabilities: bool
+    max_batch: int
     memory_bytes: int

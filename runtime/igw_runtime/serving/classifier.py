@@ -32,7 +32,7 @@ _log = structlog.get_logger()
 
 
 class Classifier:
-    """Processes jobs; stateless apart from its collaborators, shared by all workers."""
+    """Processes jobs of one model; stateless, shared by all workers."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Classifier:
         self.model = model
         self._decoder = decoder
         self._preprocessor = preprocessor
-        self._metrics = metrics
+        self._meter = metrics.models.meter(model)
         self._tracer = tracer
         self._max_body_bytes = max_body_bytes
         self._clock = clock
@@ -56,7 +56,7 @@ class Classifier:
     def prepare(self, job: Job[T]) -> Tensor:
         """Return the job's input tensor; raises `RequestError` for bad input."""
         waited = self._clock() - job.enqueued_at
-        self._metrics.stage_seconds.labels("queue").observe(waited)
+        self._meter.observe_stage("queue", waited)
         get_current_span().set_attribute(names.QUEUE_SECONDS, waited)
         if not isinstance(job.payload, ImagePayload):
             return job.payload
@@ -79,18 +79,18 @@ class Classifier:
             message = f"the engine answered {len(tensors)} images with scores of {scores.shape}"
             raise EngineAnswerError(message)
         timing = Timing(started_ns=started_ns, seconds=self._clock() - started, size=len(tensors))
-        self._metrics.count_inference(self.model.name, timing.size, timing.seconds)
+        self._meter.count_inference(timing.size, timing.seconds)
         return scores, timing
 
     def finish(self, job: Job[T], scores: Tensor, timing: "Timing") -> T:
         """Name the best classes, record them, and render the answer."""
         self._record_inference(timing)
-        self._metrics.stage_seconds.labels("infer").observe(timing.seconds)
+        self._meter.observe_stage("infer", timing.seconds)
         with self._stage(names.SPAN_FORMAT_RESPONSE, "format"):
             result = rank(scores, self.model.labels, probabilities=self.model.probabilities)
             answer = job.render(result)
         _, label, confidence = result.top[0]
-        self._metrics.count_prediction(self.model.name, label, confidence)
+        self._meter.count_prediction(label, confidence)
         root = get_current_span()
         root.set_attribute(names.PREDICTION, label)
         root.set_attribute(names.CONFIDENCE, confidence)
@@ -113,7 +113,7 @@ class Classifier:
                 span.set_attribute(names.ERROR_TYPE, error.slug)
                 span.set_status(StatusCode.ERROR, str(error))
                 raise
-        self._metrics.stage_seconds.labels(stage).observe(self._clock() - started)
+        self._meter.observe_stage(stage, self._clock() - started)
 
     def _start_span(self, name: str) -> AbstractContextManager[Span]:
         """Start a span within the request's; one that nobody keeps would cost nearly as much."""

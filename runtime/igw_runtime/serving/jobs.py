@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from igw_runtime.errors import DeadlineExceededError
 from igw_runtime.models.preprocessing import Tensor
+from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline
 
 
@@ -45,8 +46,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Job(Generic[T]):
-    """One image to classify, who waits for it, and until when."""
+    """One image to classify, by which model, who waits for it, and until when."""
 
+    model: ServedModel
     payload: ImagePayload | Tensor
     render: Callable[[Classification], T]
     deadline: Deadline
@@ -102,15 +104,16 @@ class JobQueue:
         for _ in range(waiting - len(kept)):
             self._on_abandoned()
 
-    def take(self, most: int) -> list[Job[Any]]:
-        """Wait for work; return up to `most` jobs that are still wanted, none when closed.
+    def take(self) -> list[Job[Any]]:
+        """Wait for work; return jobs for one model that are still wanted, none when closed.
 
-        Never waits to fill a batch: on a CPU that costs latency and wins next to nothing.
+        As many as the model takes at once. Never waits to fill a batch: on a CPU that costs
+        latency and wins next to nothing.
         """
         wanted: list[Job[Any]] = []
         # No name may keep a dropped job while this waits for the next one.
         while not wanted and self._wait():
-            wanted = [job for job in self._pop(most) if self._still_wanted(job)]
+            wanted = [job for job in self._pop() if self._still_wanted(job)]
         return wanted
 
     def close(self) -> None:
@@ -125,9 +128,19 @@ class JobQueue:
             self._changed.wait_for(lambda: self._jobs or self._closed)
             return bool(self._jobs)
 
-    def _pop(self, most: int) -> list[Job[Any]]:
+    def _pop(self) -> list[Job[Any]]:
+        """Return the first job, and those behind it that can share its forward pass."""
         with self._changed:
-            return [self._jobs.popleft() for _ in range(min(most, len(self._jobs)))]
+            if not self._jobs:
+                return []
+            batch = [self._jobs.popleft()]
+            model = batch[0].model
+            passed: list[Job[Any]] = []
+            while self._jobs and len(batch) < model.max_batch:
+                job = self._jobs.popleft()
+                (batch if job.model is model else passed).append(job)
+            self._jobs.extendleft(reversed(passed))
+            return batch
 
     def _still_wanted(self, job: Job[Any]) -> bool:
         if job.abandoned:

@@ -1,4 +1,4 @@
-"""From settings to a warm, checked model.
+"""From settings to warm, checked models.
 
 Everything here runs in one thread, before the process is ready, one step after the other. That is
 deliberate: OpenVINO deadlocks the whole process when its first inferences happen in several
@@ -16,7 +16,13 @@ import structlog
 
 from igw_runtime.engines.choice import choose_engine, open_engine
 from igw_runtime.engines.protocol import Engine, EngineOptions, Session
-from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError, RequestError
+from igw_runtime.errors import (
+    GoldenCheckFailedError,
+    InvalidSettingsError,
+    ModelLoadFailedError,
+    RequestError,
+    StartupError,
+)
 from igw_runtime.models.artifact import ModelPackage, locate_package, read_package, verify_digest
 from igw_runtime.models.decoding import ImageDecoder
 from igw_runtime.models.golden import check_golden
@@ -41,12 +47,37 @@ class LoadedModel:
     sessions: Sequence[Session]
     decoder: ImageDecoder
     preprocessor: Preprocessor
-    max_batch: int
     sweep: Sweep | None
 
 
+def load_models(
+    models: Sequence[ModelSettings],
+    serving: ServingSettings,
+    models_root: Path,
+    budget: CpuBudget,
+) -> list[LoadedModel]:
+    """Load all models, one after the other; one that cannot serve ends it for all."""
+    alone = len(models) == 1
+    loaded: list[LoadedModel] = []
+    for number, model in enumerate(models):
+        try:
+            loaded.append(load_model(model, serving, models_root, budget, alone=alone))
+            _check_distinct([it.served for it in loaded])
+        except StartupError as error:
+            if number == 0:
+                raise
+            message = f"additionalModels.{number - 1} ({model.name}): {error}"
+            raise type(error)(message) from error
+    return loaded
+
+
 def load_model(
-    model: ModelSettings, serving: ServingSettings, models_root: Path, budget: CpuBudget
+    model: ModelSettings,
+    serving: ServingSettings,
+    models_root: Path,
+    budget: CpuBudget,
+    *,
+    alone: bool = True,
 ) -> LoadedModel:
     """Find, verify, compile, warm and check the model."""
     before = _read_resident_bytes()
@@ -59,7 +90,8 @@ def load_model(
         precision=resolve_precision(model.precision, package.manifest.precision),
         threads=max(workers, budget.threads),
         streams=workers,
-        pin_threads=not budget.limited,
+        # Streams of several models would be bound to the same cores, and leave others idle.
+        pin_threads=alone and not budget.limited,
         max_batch=MAX_BATCH if serving.max_batch == "auto" else serving.max_batch,
         side=side,
     )
@@ -80,14 +112,20 @@ def load_model(
         _warm(session, engine, package, golden, size) for session in sessions for size in sizes
     ]
     _check_labels(package, classes[0])
-    served = _describe(model, package, engine, classes[0], memory=_read_resident_bytes() - before)
+    served = _describe(
+        model,
+        package,
+        engine,
+        classes=classes[0],
+        max_batch=options.max_batch,
+        memory=_read_resident_bytes() - before,
+    )
     _announce(served, workers)
     return LoadedModel(
         served=served,
         sessions=sessions,
         decoder=decoder,
         preprocessor=preprocessor,
-        max_batch=options.max_batch,
         sweep=sweep,
     )
 
@@ -163,8 +201,22 @@ def _check_labels(package: ModelPackage, classes: int) -> None:
         raise ModelLoadFailedError(message)
 
 
+def _check_distinct(models: Sequence[ServedModel]) -> None:
+    """Where the settings leave the version to the package, only the package tells."""
+    *others, last = models
+    if any((it.name, it.version) == (last.name, last.version) for it in others):
+        message = f"version {last.version!r} of {last.name!r} is already served; give it another"
+        raise InvalidSettingsError(message)
+
+
 def _describe(
-    settings: ModelSettings, package: ModelPackage, engine: Engine, classes: int, *, memory: int
+    settings: ModelSettings,
+    package: ModelPackage,
+    engine: Engine,
+    *,
+    classes: int,
+    max_batch: int,
+    memory: int,
 ) -> ServedModel:
     manifest = package.manifest
     return ServedModel(
@@ -179,6 +231,7 @@ def _describe(
         classes=classes,
         side=manifest.preprocessing.crop,
         probabilities=manifest.output == "probabilities",
+        max_batch=max_batch,
         memory_bytes=max(0, memory),
     )
 

@@ -1,6 +1,6 @@
 """The life of the process: listen, load, serve, drain, leave.
 
-    sockets open -> probes answer -> model loads in a thread -> ready -> SIGTERM
+    sockets open -> probes answer -> models load in a thread -> ready -> SIGTERM
       -> readiness off, still listening, for drainSeconds -> stop accepting -> finish -> flush
 
 No server library has the middle phase; it is what lets a rolling restart lose nothing, because
@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,10 +27,9 @@ from prometheus_client import start_http_server
 from igw_runtime.errors import (
     InvalidSettingsError,
     ModelLoadFailedError,
-    NotReadyError,
     StartupError,
 )
-from igw_runtime.models.served import ServedModel
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.serving.classifier import Classifier
 from igw_runtime.serving.connections import (
     KEEP_ALIVE_SECONDS,
@@ -43,9 +42,9 @@ from igw_runtime.serving.cpu import read_cpu_budget
 from igw_runtime.serving.jobs import JobQueue
 from igw_runtime.serving.lifecycle import Lifecycle, State
 from igw_runtime.serving.listening import choose_host, join_address, open_listener
-from igw_runtime.serving.loading import LoadedModel, load_model
+from igw_runtime.serving.loading import LoadedModel, load_models
 from igw_runtime.serving.protection import Protection
-from igw_runtime.serving.workers import WorkerPool
+from igw_runtime.serving.workers import Lane, WorkerPool
 from igw_runtime.settings import Environment, LiveSettings, LoadedSettings
 from igw_runtime.telemetry.live import LiveWatcher
 from igw_runtime.telemetry.logs import ServerLog
@@ -85,9 +84,8 @@ class _HttpServer(uvicorn.Server):
 
 @dataclass(slots=True)
 class _Running:
-    """What exists only once the model is loaded."""
+    """What exists only once the models are loaded."""
 
-    model: ServedModel | None = None
     pool: WorkerPool | None = None
     failure: StartupError | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -112,6 +110,7 @@ class ModelServer:
         self._protection = Protection(self._settings, self._metrics)
         self._lifecycle = Lifecycle(self._metrics)
         self._queue = JobQueue(time.monotonic, self._metrics.abandoned.inc)
+        self._catalog = ModelCatalog([model.name for model in self._settings.models])
         self._running = _Running()
         self._stop = asyncio.Event()
         self._watcher = LiveWatcher(environment.config_path, loaded, self._apply_live)
@@ -166,10 +165,10 @@ class ModelServer:
         _log.info("server_stopped")
 
     def _load(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Load the model and start the workers; runs in a thread of its own."""
+        """Load all models and start the workers; runs in a thread of its own."""
         try:
-            loaded = load_model(
-                self._settings.model,
+            loaded = load_models(
+                self._settings.models,
                 self._settings.serving,
                 self._environment.models_root,
                 self._budget,
@@ -184,28 +183,29 @@ class ModelServer:
             self._running.failure = ModelLoadFailedError(message)
         loop.call_soon_threadsafe(self._running.done.set)
 
-    def _start_workers(self, loaded: LoadedModel) -> None:
-        model = loaded.served
+    def _start_workers(self, models: Sequence[LoadedModel]) -> None:
+        for each in models:
+            self._metrics.models.show(each.served, each.sweep.costs if each.sweep else None)
+        pool = WorkerPool(
+            lanes=[self._build_lane(each) for each in models],
+            queue=self._queue,
+            metrics=self._metrics,
+            clock=time.monotonic,
+        )
+        pool.start()
+        self._running.pool = pool
+        self._catalog.open([each.served for each in models])
+
+    def _build_lane(self, model: LoadedModel) -> Lane:
         classifier = Classifier(
-            model=model,
-            decoder=loaded.decoder,
-            preprocessor=loaded.preprocessor,
+            model=model.served,
+            decoder=model.decoder,
+            preprocessor=model.preprocessor,
             metrics=self._metrics,
             tracer=self._tracing.tracer,
             max_body_bytes=self._settings.serving.max_body_bytes,
         )
-        pool = WorkerPool(
-            classifier=classifier,
-            sessions=loaded.sessions,
-            queue=self._queue,
-            metrics=self._metrics,
-            max_batch=loaded.max_batch,
-            clock=time.monotonic,
-        )
-        self._metrics.show_model(model)
-        self._metrics.show_batching(loaded.max_batch, loaded.sweep.costs if loaded.sweep else {})
-        pool.start()
-        self._running.model, self._running.pool = model, pool
+        return Lane(classifier=classifier, sessions=model.sessions)
 
     def _apply_live(self, live: LiveSettings, live_hash: str) -> None:
         """Take over a new version of the live settings, all of it."""
@@ -284,8 +284,7 @@ class ModelServer:
                 is_impatience=admission.is_impatience,
             ),
             lifecycle=self._lifecycle,
-            model_name=self._settings.model.name,
-            read_model=self._read_model,
+            catalog=self._catalog,
             longest_busy_seconds=self._read_longest_busy,
             check_token=self._protection.check_token,
         )
@@ -299,12 +298,6 @@ class ModelServer:
     def _read_longest_busy(self) -> float:
         pool = self._running.pool
         return pool.longest_busy_seconds() if pool is not None else 0.0
-
-    def _read_model(self) -> ServedModel:
-        if self._running.model is None:
-            message = "the model is still loading"
-            raise NotReadyError(message)
-        return self._running.model
 
 
 def _freeze_start_up() -> None:

@@ -1,16 +1,15 @@
-"""Every metric the runtime exports, declared once.
+"""Every metric the runtime exports, declared once; those of models are in `model_metrics`.
 
 The seed names (`http_*`, `model_*`, `inference_queue_size`) are an API: the operator's SLO rules
 and the scaler read them. Ours are prefixed `igw_runtime_`. All label values are bounded: routes
 are templates, methods and classes come from closed sets, prediction classes stop at a limit.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summary
+from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
@@ -18,14 +17,13 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from igw_runtime.errors import REJECTION_SLUGS
-from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.cpu import CpuBudget, read_throttling
 from igw_runtime.settings import MetricsSettings
 from igw_runtime.telemetry.histogram import LiveHistogram
 from igw_runtime.telemetry.log_budget import LEVELS, DropReason
+from igw_runtime.telemetry.model_metrics import STATUSES, ModelMetrics
 from igw_runtime.telemetry.span_losses import LossReason
 
-OTHER: Final = "_other"
 METHODS: Final = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"})
 PREDICT_ENDPOINT: Final = "/predict"
 INFER_ENDPOINT: Final = "/v2/models/{model}/infer"
@@ -40,7 +38,6 @@ HTTP_INFERENCE_ENDPOINTS: Final = (
     V1_PREDICT_ENDPOINT,
 )
 INFERENCE_ENDPOINTS: Final = (*HTTP_INFERENCE_ENDPOINTS, GRPC_INFER_ENDPOINT)
-STAGES: Final = ("read", "queue", "validate", "preprocess", "infer", "format")
 LIFECYCLE_STATES: Final = ("starting", "ready", "draining", "stopping")
 CUT_REASONS: Final = ("waiting", "head", "busy", "rest", "closing", "crowded")
 
@@ -48,12 +45,6 @@ REQUEST_BUCKETS: Final = (
     *(0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5),
     *(0.75, 1.0, 1.5, 2.5, 5.0, 10.0),
 )
-INFERENCE_BUCKETS: Final = (
-    *(0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.075, 0.1),
-    *(0.15, 0.2, 0.25, 0.3, 0.5, 1.0, 2.5),
-)
-STAGE_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
-CONFIDENCE_BUCKETS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 
 
 class Metrics:
@@ -64,9 +55,7 @@ class Metrics:
     ) -> None:
         prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = registry or CollectorRegistry()
-        self._classes: set[str] = set()
-        self._class_limit = settings.max_prediction_classes
-        self._lock = threading.Lock()
+        self.models = ModelMetrics(self.registry, settings.max_prediction_classes)
         self._declare_seed()
         self._declare_own()
         self.apply(settings)
@@ -87,35 +76,9 @@ class Metrics:
             buckets=REQUEST_BUCKETS,
         )
         self.registry.register(self.request_seconds)
-        self.predictions = Counter(
-            "model_predictions_total",
-            "Answers by predicted class; classes over the limit count as _other.",
-            ["model", "prediction_class"],
-            registry=self.registry,
-        )
-        self.inference_seconds = Histogram(
-            "model_inference_duration_seconds",
-            "Time of the forward pass alone.",
-            ["model"],
-            buckets=INFERENCE_BUCKETS,
-            registry=self.registry,
-        )
-        self.confidence = Histogram(
-            "model_prediction_confidence",
-            "Softmax probability of the predicted class.",
-            ["model"],
-            buckets=CONFIDENCE_BUCKETS,
-            registry=self.registry,
-        )
         self.queue_size = Gauge(
             "inference_queue_size",
             "Requests admitted and not yet answered.",
-            registry=self.registry,
-        )
-        self.model_memory_bytes = Gauge(
-            "model_memory_usage_bytes",
-            "Resident memory that loading and warming the model took.",
-            ["model"],
             registry=self.registry,
         )
 
@@ -131,19 +94,6 @@ class Metrics:
             "Admitted work dropped uncomputed: its client left or its deadline passed.",
             registry=self.registry,
         )
-        self.stage_seconds = Histogram(
-            "igw_runtime_stage_duration_seconds",
-            "Time of each stage of an answered request.",
-            ["stage"],
-            buckets=STAGE_BUCKETS,
-            registry=self.registry,
-        )
-        self.model_info = Gauge(
-            "igw_runtime_model_info",
-            "The model being served and how it is truly run.",
-            ["model", "version", "precision", "engine", "device", "weights"],
-            registry=self.registry,
-        )
         self.live_settings_info = Gauge(
             "igw_runtime_live_settings_info",
             "Digest of the live settings now in force.",
@@ -154,28 +104,6 @@ class Metrics:
             "igw_runtime_state",
             "1 for the life-cycle state the process is in.",
             ["state"],
-            registry=self.registry,
-        )
-        self.batch_seconds = Summary(
-            "igw_runtime_batch_inference_seconds",
-            "Time of forward passes by how many images they had.",
-            ["size"],
-            registry=self.registry,
-        )
-        self.last_inference = Gauge(
-            "igw_runtime_last_inference_timestamp_seconds",
-            "When the last forward pass ended, in seconds since the epoch; 0 before the first.",
-            registry=self.registry,
-        )
-        self.max_batch = Gauge(
-            "igw_runtime_max_batch",
-            "Images that one forward pass takes at most.",
-            registry=self.registry,
-        )
-        self.swept_seconds = Gauge(
-            "igw_runtime_batch_sweep_seconds_per_image",
-            "What the start-up sweep measured, by size of batch; nothing without a sweep.",
-            ["size"],
             registry=self.registry,
         )
         self.workers = Gauge(
@@ -197,8 +125,6 @@ class Metrics:
             self.prepare_endpoint(endpoint)
         for slug in REJECTION_SLUGS:
             self.rejections.labels(slug)
-        for stage in STAGES:
-            self.stage_seconds.labels(stage)
         for state in LIFECYCLE_STATES:
             self.state.labels(state)
         for reason in CUT_REASONS:
@@ -206,7 +132,7 @@ class Metrics:
 
     def prepare_endpoint(self, endpoint: str) -> None:
         """Create the request series of an endpoint that infers."""
-        for status in ("2xx", "4xx", "5xx"):
+        for status in STATUSES:
             self.requests.labels("POST", endpoint, status)
             self.request_seconds.prepare("POST", endpoint, status)
 
@@ -216,30 +142,10 @@ class Metrics:
             collector(registry=self.registry)
         self.registry.register(CpuCollector(budget))
 
-    def show_model(self, model: ServedModel) -> None:
-        """Publish what is served, and create its series at zero."""
-        self.inference_seconds.labels(model.name)
-        self.confidence.labels(model.name)
-        self.model_memory_bytes.labels(model.name).set(model.memory_bytes)
-        self.model_info.labels(
-            model=model.name,
-            version=model.version,
-            precision=model.precision,
-            engine=model.engine,
-            device=model.device,
-            weights=model.weights,
-        ).set(1)
-
-    def show_batching(self, max_batch: int, swept: Mapping[int, float]) -> None:
-        """Publish how large batches get, and what that was concluded from."""
-        self.max_batch.set(max_batch)
-        for size, seconds in swept.items():
-            self.swept_seconds.labels(str(size)).set(seconds)
-
     def apply(self, settings: MetricsSettings) -> None:
         """Take over live settings: new buckets appear, no count is lost."""
         self.request_seconds.ensure_buckets(settings.latency_buckets_seconds)
-        self._class_limit = settings.max_prediction_classes
+        self.models.limit_classes(settings.max_prediction_classes)
 
     def show_live_hash(self, live_hash: str) -> None:
         """Publish which live settings are in force."""
@@ -250,21 +156,6 @@ class Metrics:
         """Publish the life-cycle state."""
         for name in LIFECYCLE_STATES:
             self.state.labels(name).set(1 if name == state else 0)
-
-    def count_prediction(self, model: str, label: str, confidence: float) -> None:
-        """Count one answer, folding classes over the limit into one."""
-        with self._lock:
-            if label not in self._classes and len(self._classes) < self._class_limit:
-                self._classes.add(label)
-            bounded = label if label in self._classes else OTHER
-        self.predictions.labels(model, bounded).inc()
-        self.confidence.labels(model).observe(confidence)
-
-    def count_inference(self, model: str, images: int, seconds: float) -> None:
-        """Count one forward pass."""
-        self.inference_seconds.labels(model).observe(seconds)
-        self.batch_seconds.labels(str(images)).observe(seconds)
-        self.last_inference.set_to_current_time()
 
     def watch_logs(self, read_drops: Callable[[], Mapping[tuple[str, DropReason], int]]) -> None:
         """Read at scrape time how many log lines were dropped."""

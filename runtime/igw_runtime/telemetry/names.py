@@ -1,11 +1,14 @@
 """Every span, log event and attribute name the runtime emits, declared once.
 
-Metric names are declared where they are built, in `telemetry.metrics`. HTTP attributes follow
-the stable OpenTelemetry conventions; inference has none yet, so those live in a private
-`inference.*` namespace that only this module spells out.
+Metric names are declared where they are built, in `telemetry.metrics` and
+`telemetry.model_metrics`. HTTP attributes follow the stable OpenTelemetry conventions; inference
+has none yet, so those live in a private `inference.*` namespace that only this module spells out.
 """
 
 from typing import Final
+
+OTHER: Final = "_other"
+"""What a bounded label says of everything that has no value of its own."""
 
 SPAN_VALIDATE_INPUT: Final = "validate_input"
 SPAN_PREPROCESS_IMAGE: Final = "preprocess_image"

@@ -11,7 +11,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from igw_runtime.errors import NotFoundError
-from igw_runtime.models.served import ServedModel
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.serving.lifecycle import Lifecycle
 from igw_runtime.telemetry.metrics import (
     INFER_ENDPOINT,
@@ -41,14 +41,13 @@ from igw_runtime.web.submission import Desk
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """What the application is made of; `read_model` is only called while ready."""
+    """What the application is made of; the catalog is filled while it already answers."""
 
     desk: Desk
     metrics: Metrics
     recorder: Recorder
     lifecycle: Lifecycle
-    model_name: str
-    read_model: Callable[[], ServedModel]
+    catalog: ModelCatalog
     longest_busy_seconds: Callable[[], float]
     check_token: Callable[[str | None], None] | None = None
     """Raises unless an Authorization header may infer; None: everybody may."""
@@ -71,13 +70,12 @@ OPEN_PATHS: Final = frozenset(
 
 
 def build_open_inference(services: Services) -> OpenInference:
-    """Return what speaks for the model in the Open Inference Protocol."""
+    """Return what speaks for the models in the Open Inference Protocol."""
     return OpenInference(
         desk=services.desk,
         lifecycle=services.lifecycle,
         metrics=services.metrics,
-        name=services.model_name,
-        read_model=services.read_model,
+        catalog=services.catalog,
     )
 
 
@@ -94,7 +92,7 @@ def build_app(services: Services) -> ASGIApp:
 def _own_routes(services: Services) -> list[Route]:
     open_paths = OPEN_PATHS if services.check_token else None
     table: dict[str, dict[str, Handler]] = {
-        PREDICT_ENDPOINT: {"POST": build_predict(services.desk, services.read_model)},
+        PREDICT_ENDPOINT: {"POST": build_predict(services.desk, services.catalog)},
         "/health": {"GET": build_live(services.lifecycle, services.longest_busy_seconds)},
         "/ready": {"GET": build_ready(services.lifecycle)},
         "/metrics": {"GET": build_metrics(services.metrics.registry)},
@@ -108,8 +106,7 @@ def _protocol_routes(services: Services) -> list[Route]:
     v1 = KServeV1(
         desk=services.desk,
         lifecycle=services.lifecycle,
-        name=services.model_name,
-        read_model=services.read_model,
+        catalog=services.catalog,
     )
     oip = build_open_inference(services)
     table: dict[str, dict[str, Handler]] = {

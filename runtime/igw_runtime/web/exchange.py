@@ -14,8 +14,9 @@ from typing import Any, Final
 from starlette.types import Message, Receive, Scope, Send
 
 from igw_runtime.errors import RequestError
+from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline
-from igw_runtime.telemetry.metrics import OTHER
+from igw_runtime.telemetry.names import OTHER
 
 _SCOPE_KEY: Final = "igw_runtime.exchange"
 _WORTH_COMPRESSING: Final = 1024
@@ -36,6 +37,8 @@ class Exchange:
     status: int = 0
     body_read: bool = False
     endpoint: str = OTHER
+    model: ServedModel | None = None
+    """Which model is to answer, once that is known."""
     span_name: str = ""
     span_attributes: dict[str, str | int] = field(default_factory=dict)
 

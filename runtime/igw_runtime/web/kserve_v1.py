@@ -6,12 +6,13 @@ answers: one bad instance is the answer to all, and says which one it was.
 https://kserve.github.io/website/docs/concepts/architecture/data-plane/v1-protocol
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from igw_runtime.errors import MalformedRequestError, NotFoundError
+from igw_runtime.errors import MalformedRequestError
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.models.preprocessing import Tensor
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline
@@ -24,7 +25,13 @@ from igw_runtime.serving.payloads import (
     parse_json_object,
 )
 from igw_runtime.web.admission import Ticket
-from igw_runtime.web.exchange import encode_json, read_headers, send_compressed, send_json
+from igw_runtime.web.exchange import (
+    encode_json,
+    get_exchange,
+    read_headers,
+    send_compressed,
+    send_json,
+)
 from igw_runtime.web.oip.inference import TENSOR_INPUT, InputTensor, build_payloads, measure
 from igw_runtime.web.predict import describe_prediction
 from igw_runtime.web.submission import Desk, keep
@@ -33,48 +40,44 @@ from igw_runtime.web.submission import Desk, keep
 class KServeV1:
     """The handlers."""
 
-    def __init__(
-        self, *, desk: Desk, lifecycle: Lifecycle, name: str, read_model: Callable[[], ServedModel]
-    ) -> None:
+    def __init__(self, *, desk: Desk, lifecycle: Lifecycle, catalog: ModelCatalog) -> None:
         self._desk = desk
         self._lifecycle = lifecycle
-        self._name = name
-        self._read_model = read_model
+        self._catalog = catalog
 
     async def models(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v1/models`."""
-        await send_json(send, 200, {"models": [self._name]})
+        await send_json(send, 200, {"models": self._catalog.names})
 
     async def ready(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v1/models/{model}`."""
-        self._check_name(scope)
+        name = scope["path_params"]["model"]
+        self._catalog.check_name(name)
         ready = self._lifecycle.state is State.READY
-        await send_json(send, 200 if ready else 503, {"name": self._name, "ready": ready})
+        await send_json(send, 200 if ready else 503, {"name": name, "ready": ready})
 
     async def predict(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v1/models/{model}:predict`."""
-        self._check_name(scope)
+        model = get_exchange(scope).model = self._catalog.find(scope["path_params"]["model"])
         ticket, deadline = self._desk.admit(scope)
         with ticket:
-            payloads = await self._read(scope, receive, ticket, deadline)
-            rows = await self._desk.classify(payloads, keep, deadline, receive)
+            payloads = await self._read(scope, receive, ticket, model, deadline)
+            rows = await self._desk.classify(model, payloads, keep, deadline, receive)
         body = encode_json({"predictions": [describe_prediction(row) for row in rows]})
         await send_compressed(scope, send, body)
 
-    def _check_name(self, scope: Scope) -> None:
-        asked = scope["path_params"]["model"]
-        if asked != self._name:
-            message = f"unknown model {asked[:80]!r}; this server has {self._name!r}"
-            raise NotFoundError(message)
-
     async def _read(
-        self, scope: Scope, receive: Receive, ticket: Ticket, deadline: Deadline
+        self,
+        scope: Scope,
+        receive: Receive,
+        ticket: Ticket,
+        model: ServedModel,
+        deadline: Deadline,
     ) -> Sequence[ImagePayload | Tensor]:
         """Read and parse a request; its body is not kept."""
         check_content_encoding(read_headers(scope).get("content-encoding", ""))
         payload = await self._desk.read_payload(scope, receive)
         limit, most = self._desk.settings.max_body_bytes, self._desk.admission.capacity
-        model = self._read_model()
         text_bytes = limit if payload.packed else len(payload.body)
         payloads = await self._desk.parse(
             lambda: parse_instances(expand(payload, limit), model, most),

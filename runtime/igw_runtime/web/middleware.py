@@ -11,7 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from igw_runtime.serving.lifecycle import Lifecycle
 from igw_runtime.serving.listening import split_host, unmap_ipv4
 from igw_runtime.telemetry import names
-from igw_runtime.telemetry.metrics import METHODS, OTHER
+from igw_runtime.telemetry.metrics import METHODS
+from igw_runtime.telemetry.names import OTHER
 from igw_runtime.web.exchange import Exchange, attach_exchange, read_headers
 from igw_runtime.web.recording import Arrival, Recorder
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.jobs import Classification
 from igw_runtime.serving.payloads import check_content_type
@@ -22,18 +23,19 @@ from igw_runtime.web.exchange import (
 from igw_runtime.web.submission import Desk
 
 
-def build_predict(desk: Desk, read_model: Callable[[], ServedModel]) -> Handler:
-    """Return the handler; the model is asked for only once a request was admitted."""
+def build_predict(desk: Desk, catalog: ModelCatalog) -> Handler:
+    """Return the handler; the default model answers."""
 
     async def predict(scope: Scope, receive: Receive, send: Send) -> None:
         exchange = get_exchange(scope)
+        model = exchange.model = catalog.default
         ticket, deadline = desk.admit(scope)
         with ticket:
             headers = read_headers(scope)
             check_content_type(headers.get("content-type", ""), headers.get("content-encoding", ""))
             payload = await desk.read_payload(scope, receive)
-            render = build_renderer(exchange, read_model(), desk.clock)
-            [answer] = await desk.classify([payload], render, deadline, receive)
+            render = build_renderer(exchange, model, desk.clock)
+            [answer] = await desk.classify(model, [payload], render, deadline, receive)
         await send_response(send, 200, answer)
 
     return predict

@@ -142,6 +142,8 @@ class Recorder:
         worth_a_link = (slow or failed) and span.get_span_context().trace_flags.sampled
         exemplar = {"trace_id": exchange.trace_id} if worth_a_link else None
         self._metrics.request_seconds.observe(seconds, *labels, exemplar=exemplar)
+        if exchange.model is not None:
+            self._metrics.models.meter(exchange.model).count_request(labels[2], seconds)
         _finish_span(span, exchange, slow=slow, failed=failed)
         objective = self._objective_seconds()
         # As the latency objective counts: answered predictions only, and its bound is within it.

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope
 
 from igw_runtime.errors import ClientGoneError, DeadlineExceededError, RequestError
 from igw_runtime.models.preprocessing import Tensor
+from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline, parse_timeout
 from igw_runtime.serving.jobs import Classification, ImagePayload, Job, JobQueue
 from igw_runtime.settings import ServingSettings
@@ -65,7 +66,7 @@ class Desk:
             receive, self.settings.max_body_bytes, self.settings.body_timeout_seconds
         )
         get_exchange(scope).body_read = True
-        self.metrics.stage_seconds.labels("read").observe(self.clock() - started)
+        self.metrics.models.read_seconds.observe(self.clock() - started)
         return ImagePayload(
             body=body,
             content_type=headers.get("content-type", ""),
@@ -86,6 +87,7 @@ class Desk:
 
     async def classify(
         self,
+        model: ServedModel,
         payloads: Sequence[ImagePayload | Tensor],
         render: Callable[[Classification], T],
         deadline: Deadline,
@@ -98,6 +100,7 @@ class Desk:
         loop = asyncio.get_running_loop()
         jobs: list[Job[T]] = [
             Job(
+                model=model,
                 payload=payload,
                 render=render,
                 deadline=deadline,

@@ -10,7 +10,8 @@ from factories import a_gateway
 from igw_operator import conventions
 from igw_operator.plan.runtime_config import build_settings, hash_live, hash_static
 from igw_runtime.settings import MetricsSettings, parse_settings
-from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, OTHER, Metrics
+from igw_runtime.telemetry.metrics import GRPC_SERVICE, INFERENCE_ENDPOINTS, Metrics
+from igw_runtime.telemetry.names import OTHER
 from plan_kit.children import build
 
 JWT = {

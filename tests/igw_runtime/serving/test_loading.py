@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from igw_runtime.engines.protocol import Batch, EngineOptions
-from igw_runtime.errors import GoldenCheckFailedError, ModelLoadFailedError
+from igw_runtime.errors import (
+    GoldenCheckFailedError,
+    InvalidSettingsError,
+    ModelDigestMismatchError,
+    ModelLoadFailedError,
+    ModelNotFoundError,
+)
 from igw_runtime.serving import loading
 from igw_runtime.serving.cpu import CpuBudget
-from igw_runtime.serving.loading import LoadedModel, load_model, resolve_precision
+from igw_runtime.serving.loading import LoadedModel, load_model, load_models, resolve_precision
 from igw_runtime.serving.sweep import Sweep
 from igw_runtime.settings import ModelSettings, ServingSettings
 from runtime_kit.colours import RED, ColourSession, picture, write_package
@@ -131,18 +138,80 @@ def test_batch_size_is_swept_where_that_is_asked_for(
     with capture_logs() as logs:
         loaded = load_model(MODEL, ServingSettings(maxBatch="auto"), models, BUDGET)
 
-    assert loaded.max_batch == 4
+    assert loaded.served.max_batch == 4
     assert opened == [64, 4]
     assert calls == [(1, 1), (1, 4), (2, 1), (2, 4)]
     [line] = [line for line in logs if line["event"] == "batch_size_chosen"]
     assert line["milliseconds_per_image"]["4"] == 6.0
 
 
+def load_all(models: Path, *settings: dict[str, Any]) -> list[LoadedModel]:
+    """Load several packages."""
+    parsed = [ModelSettings.model_validate(each) for each in settings]
+    return load_models(parsed, ServingSettings(), models, BUDGET)
+
+
+def test_several_models_are_loaded_in_their_order(models: Path) -> None:
+    """One package may be served under several names and versions."""
+    uri = f"file://{models}/colours"
+    loaded = load_all(models, {"name": "colours"}, {"name": "b", "version": "3", "uri": uri})
+
+    assert [(it.served.name, it.served.version) for it in loaded] == [("colours", "1"), ("b", "3")]
+    assert [len(it.sessions) for it in loaded] == [2, 2]
+
+
+@pytest.mark.parametrize("settings", [[MODEL], [MODEL, ModelSettings(name="colours", version="2")]])
+def test_streams_are_bound_to_cores_for_one_model_only(
+    models: Path, monkeypatch: pytest.MonkeyPatch, settings: list[ModelSettings]
+) -> None:
+    """Those of several would be bound to the same ones, and leave others idle."""
+    pinned: list[bool] = []
+
+    def open_engine(_chosen: str, _package: object, options: EngineOptions) -> RecordedEngine:
+        pinned.append(options.pin_threads)
+        return RecordedEngine([])
+
+    monkeypatch.setattr(loading, "open_engine", open_engine)
+    load_models(settings, ServingSettings(), models, replace(BUDGET, limited=False))
+
+    assert pinned == [len(settings) == 1] * len(settings)
+
+
+@pytest.mark.parametrize(
+    ("second", "kind", "says"),
+    [
+        (
+            {"name": "other"},
+            ModelNotFoundError,
+            "additionalModels.0 (other): no model 'other' in",
+        ),
+        (
+            {"name": "colours", "version": "1"},
+            InvalidSettingsError,
+            "additionalModels.0 (colours): version '1' of 'colours' is already served",
+        ),
+        (
+            {"name": "colours", "version": "2", "sha256": "0" * 64},
+            ModelDigestMismatchError,
+            "additionalModels.0 (colours): ",
+        ),
+    ],
+    ids=["not there", "the version that the package of the first states", "another package"],
+)
+def test_one_model_that_cannot_serve_ends_the_start(
+    models: Path, second: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    """With its own reason, and its place in the settings."""
+    with pytest.raises(kind) as caught:
+        load_all(models, {"name": "colours"}, second)
+    assert str(caught.value).startswith(says)
+
+
 def test_number_is_taken_as_it_is(models: Path) -> None:
     """Who sets a size has reasons; nothing is measured."""
     loaded = load_model(MODEL, ServingSettings(maxBatch=3), models, BUDGET)
 
-    assert (loaded.max_batch, loaded.sweep) == (3, None)
+    assert (loaded.served.max_batch, loaded.sweep) == (3, None)
 
 
 @pytest.mark.pain(10)

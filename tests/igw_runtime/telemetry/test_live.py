@@ -64,7 +64,7 @@ def test_an_unknown_key_is_named_once_and_the_rest_applied(mounted: Mounted) -> 
     [warning] = [line for line in lines if line["event"] == "settings_unknown"]
     assert warning["log_level"] == "warning"
     [explanation] = warning["keys"]
-    assert explanation.startswith("novelty: unknown key; allowed here: auth")
+    assert explanation.startswith("novelty: unknown key; allowed here: additionalModels")
 
 
 def test_unchanged_file_is_not_applied(mounted: Mounted) -> None:

@@ -31,7 +31,7 @@ SEED_BUCKETS = [
 def metrics() -> Metrics:
     """Return metrics with a model shown."""
     built = Metrics(MetricsSettings())
-    built.show_model(SERVED)
+    built.models.show(SERVED)
     return built
 
 
@@ -100,12 +100,12 @@ def test_prediction_classes_are_bounded(metrics: Metrics) -> None:
     read = read_prediction(metrics)
     metrics.apply(MetricsSettings(maxPredictionClasses=2))
     for label in ("cat", "dog", "bird", "cat", "fish"):
-        metrics.count_prediction("colours", label, 0.5)
+        metrics.models.meter(SERVED).count_prediction(label, 0.5)
 
     assert (read("cat"), read("dog"), read("bird"), read("_other")) == (2, 1, None, 2)
 
     metrics.apply(MetricsSettings(maxPredictionClasses=3))
-    metrics.count_prediction("colours", "bird", 0.5)
+    metrics.models.meter(SERVED).count_prediction("bird", 0.5)
     assert read("bird") == 1
 
 

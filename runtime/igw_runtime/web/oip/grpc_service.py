@@ -22,6 +22,7 @@ from igw_runtime.errors import (
     NoBodyError,
     RequestError,
 )
+from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.lifecycle import State
 from igw_runtime.telemetry import names
@@ -31,7 +32,7 @@ from igw_runtime.web.exchange import Exchange
 from igw_runtime.web.health import is_stuck
 from igw_runtime.web.oip import messages
 from igw_runtime.web.oip import open_inference_pb2 as pb
-from igw_runtime.web.oip.inference import InferRequest, build_metadata
+from igw_runtime.web.oip.inference import InferRequest
 from igw_runtime.web.oip.rest import EXTENSIONS, SERVER_NAME, OpenInference
 from igw_runtime.web.recording import Arrival
 from igw_runtime.web.submission import COPY_EFFORT, keep
@@ -119,14 +120,15 @@ class GrpcService:
         # counted as the largest.
         ticket = admission.admit(admission.fair_share, deadline, self._desk.clock())
         with ticket:
-            request = await self._read(requests, deadline)
+            model, request = await self._read(requests, exchange, deadline)
             ticket.hold(len(request.payloads), request.size_bytes)
             exchange.deadline = deadline = request.tighten(deadline, exchange.started)
-            rows = await self._desk.classify(request.payloads, keep, deadline, None)
-        model = self._services.read_model()
+            rows = await self._desk.classify(model, request.payloads, keep, deadline, None)
         return messages.build_answer(request, rows, model).SerializeToString()
 
-    async def _read(self, requests: AsyncIterator[bytes], deadline: Deadline) -> InferRequest:
+    async def _read(
+        self, requests: AsyncIterator[bytes], exchange: Exchange, deadline: Deadline
+    ) -> tuple[ServedModel, InferRequest]:
         """Read and parse the one message; it is not kept."""
         settings, started = self._desk.settings, self._desk.clock()
         try:
@@ -143,19 +145,22 @@ class GrpcService:
                 f"the message has {len(body)} bytes; at most {settings.max_body_bytes} are accepted"
             )
             raise BodyTooLargeError(message)
-        self._services.metrics.stage_seconds.labels("read").observe(self._desk.clock() - started)
+        self._services.metrics.models.read_seconds.observe(self._desk.clock() - started)
         most = self._desk.admission.capacity
         return await self._desk.parse(
-            lambda: self._parse(body, most),
+            lambda: self._parse(body, exchange, most),
             effort=len(body) // COPY_EFFORT,
             text_bytes=len(body),  # typed contents are numbers one by one, too
             deadline=deadline,
         )
 
-    def _parse(self, body: bytes, most: int) -> InferRequest:
+    def _parse(
+        self, body: bytes, exchange: Exchange, most: int
+    ) -> tuple[ServedModel, InferRequest]:
         message = messages.parse_message(pb.ModelInferRequest, body)
-        model = self._oip.find_model(message.model_name, message.model_version)
-        return messages.parse_infer(message, model, most)
+        model = self._services.catalog.find(message.model_name, message.model_version)
+        exchange.model = model
+        return model, messages.parse_infer(message, model, most)
 
     async def _server_live(self, _: pb.ServerLiveRequest) -> Message:
         return pb.ServerLiveResponse(live=not is_stuck(self._services.longest_busy_seconds()))
@@ -172,9 +177,7 @@ class GrpcService:
         )
 
     async def _model_metadata(self, asked: pb.ModelMetadataRequest) -> Message:
-        self._services.lifecycle.check_accepting()
-        described = build_metadata(self._oip.find_model(asked.name, asked.version))
-        return messages.build_model_metadata(described)
+        return messages.build_model_metadata(self._oip.describe(asked.name, asked.version))
 
     async def _repository_index(self, asked: pb.RepositoryIndexRequest) -> Message:
         models = self._oip.list_models(only_ready=asked.ready)
@@ -184,7 +187,9 @@ class GrpcService:
 
     async def _model_statistics(self, asked: pb.ModelStatisticsRequest) -> Message:
         described = await self._oip.build_statistics(asked.name, asked.version)
-        return pb.ModelStatisticsResponse(model_stats=[messages.build_statistics(described)])
+        return pb.ModelStatisticsResponse(
+            model_stats=[messages.build_statistics(each) for each in described]
+        )
 
     async def _watch(
         self, method: str, context: Context, answer: Callable[[Exchange], Awaitable[bytes]]

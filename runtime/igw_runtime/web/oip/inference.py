@@ -189,11 +189,11 @@ def build_outputs(
     return [tensors[wanted.name]() for wanted in request.outputs]
 
 
-def build_metadata(model: ServedModel) -> dict[str, Any]:
-    """Describe the model's tensors, and how it is truly run."""
+def build_metadata(model: ServedModel, versions: Sequence[str]) -> dict[str, Any]:
+    """Describe the model's tensors, how it is truly run, and which versions can be asked for."""
     return {
         "name": model.name,
-        "versions": [model.version],
+        "versions": list(versions),
         "platform": f"igw_runtime_{model.engine}",
         "inputs": [
             {"name": IMAGE_INPUT, "datatype": "BYTES", "shape": [-1]},

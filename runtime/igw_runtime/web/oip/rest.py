@@ -1,13 +1,14 @@
 """The Open Inference Protocol over HTTP: metadata, health, repository, statistics, inference."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
 from igw_runtime import __version__
-from igw_runtime.errors import MalformedRequestError, NotFoundError
+from igw_runtime.errors import MalformedRequestError
+from igw_runtime.models.catalog import ModelCatalog
 from igw_runtime.models.served import ServedModel
 from igw_runtime.serving.deadlines import Deadline
 from igw_runtime.serving.jobs import Classification
@@ -39,7 +40,7 @@ _JSON_NUMBER_BYTES: Final = 22
 
 
 class OpenInference:
-    """The handlers, and what the protocol says of the model in any wire format."""
+    """The handlers, and what the protocol says of the models in any wire format."""
 
     def __init__(
         self,
@@ -47,14 +48,12 @@ class OpenInference:
         desk: Desk,
         lifecycle: Lifecycle,
         metrics: Metrics,
-        name: str,
-        read_model: Callable[[], ServedModel],
+        catalog: ModelCatalog,
     ) -> None:
         self._desk = desk
         self._lifecycle = lifecycle
         self._metrics = metrics
-        self._name = name
-        self._read_model = read_model
+        self._catalog = catalog
 
     async def server(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v2`."""
@@ -64,73 +63,73 @@ class OpenInference:
 
     async def model(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v2/models/{model}`."""
-        self._lifecycle.check_accepting()
-        await send_json(send, 200, build_metadata(self.find_model(*_asked(scope))))
+        await send_json(send, 200, self.describe(*_asked(scope)))
 
     async def ready(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v2/models/{model}/ready`: clients judge by the status alone."""
-        ready = self.is_ready(*_asked(scope))
-        await send_json(send, 200 if ready else 503, {"name": self._name, "ready": ready})
+        name, version = _asked(scope)
+        ready = self.is_ready(name, version)
+        await send_json(send, 200 if ready else 503, {"name": name, "ready": ready})
 
     async def index(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """`POST /v2/repository/index`: the one model, ready or not."""
+        """`POST /v2/repository/index`: every version of every model, ready or not."""
         only_ready = await _read_question(scope, receive)
         await send_json(send, 200, self.list_models(only_ready=only_ready))
 
     async def statistics(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /v2/models[/{model}[/versions/{version}]]/stats`."""
-        await send_json(send, 200, {"model_stats": [await self.build_statistics(*_asked(scope))]})
+        await send_json(send, 200, {"model_stats": await self.build_statistics(*_asked(scope))})
 
     async def infer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """`POST /v2/models/{model}/infer`."""
-        name, version = _asked(scope)
-        self.check_name(name)
+        model = get_exchange(scope).model = self._catalog.find(*_asked(scope))
         ticket, deadline = self._desk.admit(scope)
         with ticket:
-            model = self.find_model(name, version)
             request = await self._read(scope, receive, ticket, model, deadline)
             exchange = get_exchange(scope)
             exchange.deadline = deadline = request.tighten(deadline, exchange.started)
-            rows = await self._desk.classify(request.payloads, keep, deadline, receive)
+            rows = await self._desk.classify(model, request.payloads, keep, deadline, receive)
         await _answer(scope, send, request, rows, model)
 
-    def check_name(self, asked: str) -> None:
-        """Refuse to serve one model under another's name."""
-        if asked != self._name:
-            message = f"unknown model {asked[:80]!r}; this server has {self._name!r}"
-            raise NotFoundError(message)
-
-    def find_model(self, name: str, version: str) -> ServedModel:
-        """Return the model if it is the one that is asked for; an empty version is any."""
-        self.check_name(name)
-        model = self._read_model()
-        if version not in {"", model.version}:
-            message = f"unknown version {version[:80]!r}; this server has {model.version!r}"
-            raise NotFoundError(message)
-        return model
+    def describe(self, name: str, version: str) -> dict[str, Any]:
+        """Return the metadata of a model; without a version, it names all that there are."""
+        self._lifecycle.check_accepting()
+        model = self._catalog.find(name, version)
+        versions = [model] if version else self._catalog.list_versions(name)
+        return build_metadata(model, [each.version for each in versions])
 
     def is_ready(self, name: str, version: str) -> bool:
         """Tell whether this model is to be sent requests."""
-        self.check_name(name)
+        self._catalog.check_name(name)
         if self._lifecycle.state is not State.READY:
             return False
-        self.find_model(name, version)
+        self._catalog.find(name, version)
         return True
 
     def list_models(self, *, only_ready: bool) -> list[dict[str, str]]:
         """Return the index of the repository."""
         state = self._lifecycle.state
-        if state is not State.READY:
-            entry = {"name": self._name, "state": "UNAVAILABLE", "reason": state.value}
-            return [] if only_ready else [entry]
-        version = self._read_model().version
-        return [{"name": self._name, "version": version, "state": "READY", "reason": ""}]
+        if state is State.READY:
+            return [
+                {"name": it.name, "version": it.version, "state": "READY", "reason": ""}
+                for it in self._catalog.models
+            ]
+        if only_ready:
+            return []
+        unavailable = {"state": "UNAVAILABLE", "reason": state.value}
+        return [{"name": name, **unavailable} for name in self._catalog.names]
 
-    async def build_statistics(self, name: str, version: str) -> dict[str, Any]:
-        """Return what the model has done; an empty name is any model."""
+    async def build_statistics(self, name: str, version: str) -> list[dict[str, Any]]:
+        """Return what models have done: one version, all of a name, or all without a name."""
         self._lifecycle.check_accepting()
-        model = self.find_model(name or self._name, version)
-        return await asyncio.to_thread(build_statistics, self._metrics.registry, model)
+        if version:
+            models: Sequence[ServedModel] = [self._catalog.find(name, version)]
+        elif name:
+            self._catalog.check_name(name)
+            models = self._catalog.list_versions(name)
+        else:
+            models = self._catalog.models
+        return await asyncio.to_thread(build_statistics, self._metrics.registry, models)
 
     async def _read(
         self,

@@ -30,7 +30,7 @@ def exported(children: dict[tuple[str, str], Any]) -> list[Sample]:
     """What a runtime with this gateway's settings exports before its first request."""
     document = children[CONFIG]["data"][conventions.CONFIG_FILE]
     metrics = Metrics(parse_settings(document.encode()).settings.live.metrics)
-    metrics.show_model(SERVED)
+    metrics.models.show(SERVED)
     return scrape(metrics.registry, **IDENTITY)
 
 

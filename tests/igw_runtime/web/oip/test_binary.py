@@ -87,7 +87,7 @@ async def test_raw_tensor_is_classified(bench: Bench) -> None:
 
     assert answer.status == 200
     assert read(answer)["labels"][0] == "blue"
-    assert bench.sample("igw_runtime_stage_duration_seconds_count", stage="preprocess") == 0
+    assert bench.count_stage("preprocess") == 0
     assert bench.admission.in_system == 0
 
 

@@ -25,6 +25,7 @@ from igw_runtime.web.oip.grpc_service import GrpcService
 from igw_runtime.web.oip.inference import DATATYPES, join_elements, split_elements
 from runtime_kit.bench import Bench, GatedSession, a_bench
 from runtime_kit.colours import BLUE, RED, SERVED, SIDE, picture
+from runtime_kit.several import the_others
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
 SERVICE = "/inference.GRPCInferenceService"
@@ -287,6 +288,39 @@ async def test_questions_are_answered(door: Door) -> None:
     assert entry.inference_stats.success.count == 1
     assert entry.inference_stats.compute_infer.ns > 0
     assert [batch.batch_size for batch in entry.batch_stats] == [1]
+
+
+async def test_every_model_and_version_answers_for_itself() -> None:
+    """Inference, metadata, repository and statistics, as over HTTP."""
+    async with a_door(others=the_others()) as door:
+        told = []
+        for name, version in (("colours", ""), ("colours", "2"), ("shades", ""), ("shades", "7")):
+            reply = await door.infer(pictures(RED, model_name=name, model_version=version))
+            answer = reply.infer()
+            labels = memoryview(answer.raw_output_contents[1])
+            best = split_elements(labels, answer.outputs[1].shape[1])[0]
+            told.append((answer.model_name, answer.model_version, best))
+        await door.infer(request(model_name="shades"))
+        metadata = await door.ask("ModelMetadata", pb.ModelMetadataRequest(name="colours"))
+        index = await door.ask("RepositoryIndex", pb.RepositoryIndexRequest())
+        stats = await door.ask("ModelStatistics", pb.ModelStatisticsRequest())
+
+    assert told == [
+        ("colours", "1", b"red"),
+        ("colours", "2", b"dark"),
+        ("shades", "7", b"heavy"),
+        ("shades", "7", b"heavy"),
+    ]
+    assert pb.ModelMetadataResponse.FromString(metadata.body).versions == ["1", "2"]
+    listed = pb.RepositoryIndexResponse.FromString(index.body).models
+    assert [(it.name, it.version) for it in listed] == [
+        ("colours", "1"),
+        ("colours", "2"),
+        ("shades", "7"),
+    ]
+    counted = pb.ModelStatisticsResponse.FromString(stats.body).model_stats
+    assert [it.inference_stats.success.count for it in counted] == [1, 1, 2]
+    assert [it.inference_stats.fail.count for it in counted] == [0, 0, 1]
 
 
 @pytest.mark.parametrize("method", ["ModelReady", "ModelMetadata", "ModelStatistics"])
