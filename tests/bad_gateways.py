@@ -158,6 +158,30 @@ BAD_GATEWAYS = (
         {"resources": {"requests": {"cpu": "3"}, "limits": {"cpu": "2500m"}}},
     ),
     BadGateway(
+        "a version that is there twice",
+        "spec",
+        "model and additionalModels: each needs a name and version of its own",
+        {"additionalModels": [{"name": "scenes"}, {"name": "scenes", "version": "1"}]},
+    ),
+    BadGateway(
+        "an additional model that is the first one",
+        "spec",
+        "model and additionalModels: each needs a name and version of its own",
+        {"additionalModels": [{"name": "resnet50"}]},
+    ),
+    BadGateway(
+        "an additional model from nowhere",
+        "spec.additionalModels[0].uri",
+        "must be pvc://CLAIM/PATH",
+        {"additionalModels": [{"name": "scenes", "uri": "ftp://host/scenes"}]},
+    ),
+    BadGateway(
+        "more models than one process may serve",
+        "spec.additionalModels",
+        "15",
+        {"additionalModels": [{"name": f"m{number}"} for number in range(16)]},
+    ),
+    BadGateway(
         "a batch of nothing",
         "spec.serving.maxBatch",
         "must be a whole number from 1 to 64, or auto",

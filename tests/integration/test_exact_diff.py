@@ -11,6 +11,8 @@ import time
 from functools import partial
 from typing import Any
 
+import pytest
+
 from igw_operator import kinds
 from igw_operator.api.objects import parse_gateway, parse_runtime
 from igw_operator.plan.children import build_children
@@ -25,6 +27,7 @@ from integration.conftest import Place
 _COUNT = 24
 
 
+@pytest.mark.timeout(240)
 def test_nothing_differs_after_an_apply(place: Place) -> None:
     """For generated specs: every child that was built equals, by our diff, the one that is live."""
     names = [f"g{number}" for number in range(_COUNT)]
@@ -88,6 +91,16 @@ _MODELS = (
     },
 )
 _PARTS: tuple[tuple[dict[str, Any], ...], ...] = (
+    (
+        {"additionalModels": [{"name": "resnet50", "version": "9"}]},
+        {
+            "additionalModels": [
+                {"name": "mine", "version": "2", "uri": "pvc://models/mine-2"},
+                {"name": "other", "uri": "pvc://others/x", "precision": "bf16"},
+                {"name": "far", "uri": "gs://bucket/far.tar", "sha256": "0" * 64},
+            ]
+        },
+    ),
     (
         {"replicas": 0},
         {"replicas": 3},

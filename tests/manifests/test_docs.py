@@ -166,7 +166,8 @@ def _recorded() -> set[str]:
 
 
 def _exported() -> set[str]:
-    source = (ROOT / "runtime/igw_runtime/telemetry/metrics.py").read_text()
+    folder = ROOT / "runtime/igw_runtime/telemetry"
+    source = "".join((folder / f"{name}.py").read_text() for name in ("metrics", "model_metrics"))
     declared = re.findall(r'"((?:http|model|inference|igw)_\w+)"', source)
     return {name + suffix for name in declared for suffix in ("", "_total", "_bucket", "_count")}
 

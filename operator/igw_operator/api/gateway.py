@@ -273,6 +273,11 @@ class Cost(ApiModel):
     """What the price is in, such as EUR: a label of the record, and nothing is converted."""
 
 
+def _have_names_of_their_own(spec: GatewaySpec) -> bool:
+    names = [(model.name, model.version) for model in (spec.model, *spec.additional_models)]
+    return len(set(names)) == len(names)
+
+
 class GatewaySpec(ApiModel):
     """What the owner of a gateway asks for."""
 
@@ -281,6 +286,14 @@ class GatewaySpec(ApiModel):
             rule="!(has(self.replicas) && has(self.scaling))",
             message="set replicas for a fixed number or scaling for an automatic one, not both",
             check=lambda spec: spec.replicas is None or spec.scaling is None,
+        ),
+        Guard(
+            rule="!has(self.additionalModels) || self.additionalModels.all(a, "
+            "self.additionalModels.exists_one(b, a.name == b.name && a.version == b.version) && "
+            "(a.name != self.model.name || a.version != self.model.version))",
+            message="model and additionalModels: each needs a name and version of its own, such "
+            "as version 2",
+            check=_have_names_of_their_own,
         ),
         Guard(
             # What is no duration has its own message, and would end this rule in an error.
@@ -298,7 +311,14 @@ class GatewaySpec(ApiModel):
     runtime_ref: RuntimeRef | None = None
     """The InferenceRuntime that serves the model. Absent: the one that is annotated as default."""
     model: Model
-    """Which model is served."""
+    """Which model is served. With additional models it is the default: /predict is its, and its
+    name without a version.
+    """
+    additional_models: Annotated[tuple[Model, ...], Field(max_length=15)] = ()
+    """Further models, and versions of models, that each replica serves beside it, on the versioned
+    paths of the Open Inference Protocol. They share replicas, queue and objectives. Of a name, the
+    first version is the one that answers without a version.
+    """
     replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
     """Fixed number of replicas; excludes scaling."""
     scaling: Scaling | None = None

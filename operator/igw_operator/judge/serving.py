@@ -9,6 +9,7 @@ pulled is not Ready and Available.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from igw_operator import conventions
@@ -22,6 +23,7 @@ from igw_operator.judge.scene import Concern, Scene
 from igw_operator.judge.workload import Workload
 from igw_operator.plan.scaling import choose_scaling
 
+_MODEL_NAME: Final = re.compile(r"spec\.(model|additionalModels\[\d+\])\.name")
 _ABOUT_RUNTIME: Final = {
     Reason.RUNTIME_NOT_FOUND,
     Reason.AMBIGUOUS_DEFAULT,
@@ -101,7 +103,7 @@ def _reason_of_spec(error: SpecError, *, is_parsed: bool) -> Reason:
     if is_parsed and path.startswith("spec.runtimeRef"):
         invalid = isinstance(error.__cause__, SpecError)
         return Reason.INVALID_RUNTIME if invalid else Reason.RUNTIME_NOT_FOUND
-    if is_parsed and path == "spec.model.name":
+    if is_parsed and _MODEL_NAME.fullmatch(path):
         return Reason.MODEL_NOT_FOUND
     return Reason.INVALID_SPEC
 
@@ -140,7 +142,8 @@ def _check_progress(server: Workload) -> Finding:
         (pod, container)
         for pod in server.pods
         for container in pod.containers
-        if container.name == conventions.CONTAINER_FETCH and container.running_since is not None
+        if container.name.partition("-")[0] == conventions.CONTAINER_FETCH
+        and container.running_since is not None
     ]
     if fetching:
         # It may take many minutes, and its log says what it waits for.

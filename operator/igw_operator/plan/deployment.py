@@ -14,10 +14,11 @@ from igw_operator.api.fields import parse_duration
 from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.conventions import COMPONENT_RUNTIME
-from igw_operator.plan.fetching import build_fetcher, build_model_volume, is_fetched
+from igw_operator.plan.fetching import build_fetchers
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_labels, build_metadata, build_selector
-from igw_operator.plan.runtime_config import hash_static, parse_claim
+from igw_operator.plan.places import list_volumes, place_models
+from igw_operator.plan.runtime_config import hash_static
 from igw_operator.plan.scaling import choose_scaling
 from igw_operator.plan.scheduling import build_scheduling
 from igw_operator.plan.security import build_container_security, build_pod_security
@@ -30,7 +31,7 @@ _FLUSH_SECONDS: Final = 10
 _START_SECONDS: Final = 540
 _START_PERIOD_SECONDS: Final = 2
 _PROGRESS_SECONDS: Final = 600
-# The largest archive, at 3 MB/s. It is fetched before the start is timed.
+# The largest archive, at 3 MB/s. It is fetched before the start is timed, one after the other.
 _FETCH_SECONDS: Final = 3000
 # Multipart uploads are spooled here; the root is read-only.
 _SCRATCH_LIMIT: Final = "1Gi"
@@ -65,7 +66,7 @@ def build_deployment(inputs: PlanInput) -> Manifest:
             # A replica that dies in its first seconds must stop the rollout.
             "minReadySeconds": 10,
             "progressDeadlineSeconds": _PROGRESS_SECONDS
-            + (_FETCH_SECONDS if is_fetched(gateway.spec.model.uri) else 0),
+            + _FETCH_SECONDS * sum(it.is_fetched for it in place_models(gateway.spec)),
             "revisionHistoryLimit": 5,
             "template": _build_template(inputs),
         },
@@ -92,7 +93,7 @@ def _build_template(inputs: PlanInput) -> dict[str, Any]:
             "volumes": _build_volumes(gateway),
         }
         # Left out rather than empty: the template of every other gateway stays as it was.
-        | ({"initContainers": [build_fetcher(inputs)]} if is_fetched(spec.model.uri) else {})
+        | ({"initContainers": fetchers} if (fetchers := build_fetchers(inputs)) else {})
         | build_scheduling(spec.scheduling, build_selector(gateway, COMPONENT_RUNTIME)),
     }
 
@@ -168,8 +169,7 @@ def _build_mounts(spec: GatewaySpec) -> list[dict[str, Any]]:
         {"name": "config", "mountPath": conventions.CONFIG_DIR, "readOnly": True},
         {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - a path in the container
     ]
-    if parse_claim(spec.model.uri) or is_fetched(spec.model.uri):
-        mounts.append({"name": "models", "mountPath": conventions.MODEL_DIR, "readOnly": True})
+    mounts += [place.build_mount() for place in list_volumes(spec)]
     if spec.serving.tls is not None:
         # A directory, for the same reason as the settings.
         mounts.append({"name": "tls", "mountPath": conventions.TLS_DIR, "readOnly": True})
@@ -181,12 +181,7 @@ def _build_volumes(gateway: Gateway) -> list[dict[str, Any]]:
         {"name": "config", "configMap": {"name": gateway.child_name("config")}},
         {"name": "tmp", "emptyDir": {"sizeLimit": _SCRATCH_LIMIT}},
     ]
-    claim = parse_claim(gateway.spec.model.uri)
-    if claim:
-        source = {"claimName": claim[0], "readOnly": True}
-        volumes.append({"name": "models", "persistentVolumeClaim": source})
-    if is_fetched(gateway.spec.model.uri):
-        volumes.append(build_model_volume())
+    volumes += [place.build_volume() for place in list_volumes(gateway.spec)]
     tls = gateway.spec.serving.tls
     if tls is not None:
         volumes.append({"name": "tls", "secret": {"secretName": tls.secret_name}})

@@ -1,6 +1,6 @@
-"""The init container that fetches a model, where the model has to be fetched.
+"""The init containers that fetch models, where models have to be fetched.
 
-A pod whose model is in its image or in a volume has none of this: what is rendered for it must
+A pod whose models are in its image or in a volume has none of this: what is rendered for it must
 stay as it was, or an operator upgrade would restart the fleet.
 """
 
@@ -13,12 +13,10 @@ from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.model import Model
 from igw_operator.plan.endpoints import parse_http_port
 from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.places import Place, place_models
 from igw_operator.plan.security import build_container_security
 
 _WEB: Final = ("http://", "https://")
-_REMOTE: Final = (*_WEB, "s3://", "gs://")
-# An archive, 8 GiB at most (`igw_runtime.models.fetch`), and the note beside its part.
-_VOLUME_LIMIT: Final = "9Gi"
 _ENDPOINT_VARIABLE: Final = "AWS_ENDPOINT_URL"
 # Keys of the Secret, which are also the variables, and whether they may be absent. By name, never
 # the whole Secret: who may write a gateway could read any other one through its model's address.
@@ -31,45 +29,43 @@ _STORE_KEYS: Final = {
 _WEB_KEYS: Final = {"IGW_BEARER_TOKEN": False}
 
 
-def is_fetched(uri: str | None) -> bool:
-    """Whether the model has to be brought into the pod."""
-    return uri is not None and uri.startswith(_REMOTE)
-
-
-def find_store_port(model: Model) -> int | None:
+def find_store_port(place: Place) -> int | None:
     """The TCP port that the fetching needs, or None where nothing is fetched."""
-    if model.uri is None or not is_fetched(model.uri):
+    model = place.model
+    if model.uri is None or not place.is_fetched:
         return None
     if model.uri.startswith(_WEB):
-        return parse_http_port(model.uri, "spec.model.uri")
-    return parse_http_port(model.endpoint or "https://", "spec.model.endpoint")
+        return parse_http_port(model.uri, f"{place.field}.uri")
+    return parse_http_port(model.endpoint or "https://", f"{place.field}.endpoint")
 
 
-def build_model_volume() -> dict[str, Any]:
-    """Where the package is put. It outlives containers, so a fetch that was cut goes on."""
-    return {"name": "models", "emptyDir": {"sizeLimit": _VOLUME_LIMIT}}
+def build_fetchers(inputs: PlanInput) -> list[dict[str, Any]]:
+    """The init containers, one for each model; the kubelet starts one again until it succeeds."""
+    places = place_models(inputs.gateway.spec)
+    return [_build_fetcher(inputs, place) for place in places if place.is_fetched]
 
 
-def build_fetcher(inputs: PlanInput) -> dict[str, Any]:
-    """The init container; the kubelet starts it again until it has succeeded."""
+def _build_fetcher(inputs: PlanInput, place: Place) -> dict[str, Any]:
     spec = inputs.gateway.spec
+    suffix = f"-{place.number}" if place.number else ""
     return {
-        "name": conventions.CONTAINER_FETCH,
+        "name": f"{conventions.CONTAINER_FETCH}{suffix}",
         "image": inputs.runtime.spec.image,
         "imagePullPolicy": inputs.runtime.spec.image_pull_policy,
-        "args": _build_arguments(spec.model),
-        "env": _build_environment(spec.model),
+        "args": _build_arguments(place),
+        "env": _build_environment(place.model),
         "resources": _build_resources(spec),
         "securityContext": build_container_security(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "volumeMounts": [{"name": "models", "mountPath": conventions.MODEL_DIR}],
+        "volumeMounts": [place.build_mount(read_only=False)],
     }
 
 
-def _build_arguments(model: Model) -> list[str]:
+def _build_arguments(place: Place) -> list[str]:
+    model = place.model
     # The kubelet would put a variable's value in the place of $(NAME).
     uri = (model.uri or "").replace("$", "$$")
-    arguments = ["fetch", f"--uri={uri}", f"--output={conventions.MODEL_DIR}"]
+    arguments = ["fetch", f"--uri={uri}", f"--output={place.folder}"]
     return [*arguments, f"--sha256={model.sha256}"] if model.sha256 else arguments
 
 

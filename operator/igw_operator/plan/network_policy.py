@@ -15,6 +15,7 @@ from igw_operator.plan.endpoints import parse_grpc_port, parse_http_port
 from igw_operator.plan.fetching import find_store_port
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_collector_selector, build_metadata, build_selector
+from igw_operator.plan.places import place_models
 
 Rules = list[dict[str, Any]]
 _COLLECTOR_FIELD: Final = "spec.observability.collector.endpoint"
@@ -95,8 +96,8 @@ def _build_telemetry_rules(gateway: Gateway) -> Rules:
 
 
 def _build_store_rules(gateway: Gateway) -> Rules:
-    port = find_store_port(gateway.spec.model)
-    return [] if port is None else [_build_rule("to", (), port)]
+    ports = (find_store_port(place) for place in place_models(gateway.spec))
+    return [_build_rule("to", (), it) for it in sorted({it for it in ports if it is not None})]
 
 
 def _build_issuer_rules(gateway: Gateway) -> Rules:

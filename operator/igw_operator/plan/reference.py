@@ -41,6 +41,15 @@ _SPECS: Final[tuple[Mapping[str, Any], ...]] = (
         }
     },
     {
+        "model": {"name": "mine", "uri": "pvc://claim/1"},
+        "additionalModels": [
+            {"name": "mine", "version": "2", "uri": "pvc://claim/2"},
+            {"name": "other", "uri": "pvc://others/path"},
+            {"name": "other", "version": "2", "uri": "gs://bucket/other.tar"},
+            {"name": "reference"},
+        ],
+    },
+    {
         "scheduling": {
             "spot": "Prefer",
             "nodeSelector": {"pool": "a"},

@@ -18,7 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from igw_operator import conventions
 from igw_operator.api.fields import parse_duration, parse_quantity
@@ -26,20 +26,10 @@ from igw_operator.api.gateway import GatewaySpec
 from igw_operator.api.objects import Gateway, Manifest
 from igw_operator.api.observability import CollectorMode, Logging, LogSampling
 from igw_operator.conventions import COMPONENT_RUNTIME
-from igw_operator.plan.fetching import is_fetched
 from igw_operator.plan.hashing import build_digest
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata
-
-_PVC_SCHEME: Final = "pvc://"
-
-
-def parse_claim(uri: str | None) -> tuple[str, str] | None:
-    """Claim and path of a ``pvc://CLAIM/PATH``; None for any other model."""
-    if uri is None or not uri.startswith(_PVC_SCHEME):
-        return None
-    claim, _, path = uri.removeprefix(_PVC_SCHEME).partition("/")
-    return claim, path
+from igw_operator.plan.places import Place, place_models
 
 
 def build_settings(gateway: Gateway) -> dict[str, Any]:
@@ -50,19 +40,14 @@ def build_settings(gateway: Gateway) -> dict[str, Any]:
 def build_static_settings(gateway: Gateway) -> dict[str, Any]:
     """The part that the runtime reads once, at its start."""
     spec = gateway.spec
-    protection = _build_protection(spec)
+    model, *others = map(_build_model, place_models(spec))
+    guarded = _build_protection(spec) | ({"additionalModels": others} if others else {})
     return {
-        # An older runtime would leave out what it does not know: it would serve everybody, or
-        # answer otherwise than was asked for.
-        "schemaVersion": 2 if protection or spec.serving.exact else 1,
+        # An older runtime would leave out what it does not know: it would serve everybody, answer
+        # otherwise than was asked for, or not at all for some models.
+        "schemaVersion": 2 if guarded or spec.serving.exact else 1,
         "gateway": {"namespace": gateway.namespace, "name": gateway.name},
-        "model": {
-            "name": spec.model.name,
-            "version": spec.model.version,
-            "uri": _locate_model(spec),
-            "sha256": spec.model.sha256 or "",
-            "precision": spec.model.precision,
-        },
+        "model": model,
         "server": {
             "port": conventions.PORT_HTTP,
             "metricsPort": conventions.PORT_METRICS,
@@ -78,7 +63,18 @@ def build_static_settings(gateway: Gateway) -> dict[str, Any]:
         }
         | ({"exact": True} if spec.serving.exact else {}),
         "telemetry": {"otlpEndpoint": _locate_collector(gateway)},
-    } | protection
+    } | guarded
+
+
+def _build_model(place: Place) -> dict[str, Any]:
+    model = place.model
+    return {
+        "name": model.name,
+        "version": model.version,
+        "uri": place.uri,
+        "sha256": model.sha256 or "",
+        "precision": model.precision,
+    }
 
 
 def _build_protection(spec: GatewaySpec) -> dict[str, Any]:
@@ -157,15 +153,6 @@ def hash_static(gateway: Gateway) -> str:
 def hash_live(settings: Mapping[str, Any]) -> str:
     """Digest of the live part, as the runtime reports it once it follows it."""
     return build_digest(settings["live"])
-
-
-def _locate_model(spec: GatewaySpec) -> str:
-    if is_fetched(spec.model.uri):
-        return f"file://{conventions.MODEL_DIR}/{conventions.MODEL_PACKAGE}"
-    claim = parse_claim(spec.model.uri)
-    if claim is None:
-        return spec.model.uri or ""
-    return f"file://{conventions.MODEL_DIR}/{claim[1]}".rstrip("/")
 
 
 def _locate_collector(gateway: Gateway) -> str:

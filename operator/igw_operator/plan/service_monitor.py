@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from igw_operator import conventions
-from igw_operator.api.gateway import CollectorMode
 from igw_operator.api.objects import Manifest
+from igw_operator.api.observability import CollectorMode
 from igw_operator.conventions import COMPONENT_COLLECTOR, COMPONENT_RUNTIME
 from igw_operator.plan.inputs import PlanInput
 from igw_operator.plan.labels import build_metadata

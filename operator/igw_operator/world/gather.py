@@ -25,6 +25,7 @@ from igw_operator.judge.snapshot import ApplyFailure, Reading, Snapshot
 from igw_operator.plan.assignment import Assignment, Hold, assign
 from igw_operator.plan.diff import is_foreign
 from igw_operator.plan.inputs import Capabilities
+from igw_operator.plan.places import place_models
 from igw_operator.plan.revision import (
     Recorded,
     Revision,
@@ -38,7 +39,6 @@ from igw_operator.world.cache import Cache, parents_of
 
 _RUNTIME_FIELD = "spec.runtimeRef"
 _RUNTIME_NAME_FIELD = "spec.runtimeRef.name"
-_MODEL_FIELD = "spec.model.name"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,15 +221,18 @@ def check_model(gateway: Gateway, runtime: Runtime) -> None:
     """Refuse a model that the runtime's image is known not to carry.
 
     Raises:
-        SpecError: on ``spec.model.name``, with the names that are known.
+        SpecError: on the model's name, with the names that are known.
     """
-    model, carried = gateway.spec.model, runtime.spec.models
-    if model.uri is None and carried and model.name not in carried:
-        raise _error(
-            _MODEL_FIELD,
-            f"InferenceRuntime {runtime.name!r} has no model {model.name!r}; "
-            f"it has: {', '.join(sorted(carried))}",
-        )
+    carried = runtime.spec.models
+    for place in place_models(gateway.spec):
+        model = place.model
+        if model.uri is None and carried and model.name not in carried:
+            field = f"{place.field}.name"
+            raise _error(
+                field,
+                f"InferenceRuntime {runtime.name!r} has no model {model.name!r}; "
+                f"it has: {', '.join(sorted(carried))}",
+            )
 
 
 def _parse(manifest: Mapping[str, Any]) -> Runtime:

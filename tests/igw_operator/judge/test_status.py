@@ -328,6 +328,11 @@ SPEC_ERRORS = {
         Reason.MODEL_NOT_FOUND,
         "kubectl edit igw photos -n demo",
     ),
+    "an additional model that the runtime does not carry": (
+        spec_error("spec.additionalModels[1].name", "InferenceRuntime 'default' has no model 'x'"),
+        Reason.MODEL_NOT_FOUND,
+        "spec.additionalModels[1].name: InferenceRuntime 'default' has no model 'x'",
+    ),
     "an affinity that is none": (
         spec_error("spec.scheduling.affinity", "unknown field"),
         Reason.INVALID_SPEC,

@@ -366,7 +366,7 @@ def test_the_digest_changes_exactly_with_what_people_change_about_the_pods() -> 
             if old != new:
                 tried.add((path.split(".")[0], is_collector))
     assert {path for path, is_collector in tried if not is_collector} == {
-        "model", "observability", "resources", "scheduling", "serving",
+        "additionalModels", "model", "observability", "resources", "scheduling", "serving",
     }  # fmt: skip
     assert {path for path, is_collector in tried if is_collector} == {"observability", "serving"}
 

@@ -74,6 +74,7 @@ SPECS: dict[str, dict[str, Any]] = {
         }
     },
     "unlimited": {"observability": {"logging": {"maxBytesPerSecond": 0}}},
+    "several": {"additionalModels": [{"name": "resnet50", "version": "2", "uri": "file:///m"}]},
     "precise": {"slo": {"latency": {"threshold": "1ms"}}},
 }
 
@@ -101,13 +102,15 @@ def test_an_older_runtime_refuses_what_it_would_leave_out() -> None:
     assert not {"auth", "tls"} & set(settings())
     exact = settings(serving={"exact": True})
     assert (exact["schemaVersion"], exact["serving"]["exact"]) == (2, True)
+    several = settings(additionalModels=[{"name": "other"}])
+    assert (several["schemaVersion"], len(several["additionalModels"])) == (2, 1)
     assert settings(serving={"maxBatch": "auto"})["serving"]["maxBatch"] == "auto"
 
 
 def test_the_log_budget_is_live_and_only_written_where_it_was_chosen() -> None:
     """Neither does it restart a pod, nor does it stand in the files of those who said nothing."""
     logging = {"samplingPercent": {"info": 12.5, "debug": 0}, "maxBytesPerSecond": "1.5Ki"}
-    chosen = {"observability": {"logging": logging}}
+    chosen: dict[str, Any] = {"observability": {"logging": logging}}
     assert settings(**chosen)["live"]["logging"] == {
         "level": "info",
         "samplingPercent": {"debug": 0, "info": 12.5, "warning": 100},

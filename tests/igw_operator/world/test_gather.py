@@ -81,3 +81,14 @@ def test_a_model_is_checked_against_the_runtime(model: dict[str, str], *, is_wro
     assert (observation.spec_error is not None) is is_wrong
     assert observation.gateway is not None
     assert observation.runtime is not None
+
+
+def test_each_additional_model_is_checked_too() -> None:
+    """The error is at the one that is not there."""
+    cache = Cache()
+    cache.put(kinds.RUNTIME, a_live_runtime("cpu", is_default=True, models=["resnet50"]))
+    more = [{"name": "resnet50", "version": "2"}, {"name": "nonesuch"}]
+    observation = observe(cache, live_gateway_manifest(additionalModels=more), "t1")
+    assert observation.spec_error is not None
+    (error,) = observation.spec_error.errors
+    assert error.path == "spec.additionalModels[1].name"
