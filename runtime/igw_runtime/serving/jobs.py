@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from igw_runtime.errors import DeadlineExceededError
 from igw_runtime.models.preprocessing import Tensor
@@ -42,6 +42,8 @@ class Classification:
 
 
 T = TypeVar("T")
+_MOST_PASSED: Final = 256
+"""Jobs of other models that are looked past for one batch; the queue is locked meanwhile."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -136,7 +138,7 @@ class JobQueue:
             batch = [self._jobs.popleft()]
             model = batch[0].model
             passed: list[Job[Any]] = []
-            while self._jobs and len(batch) < model.max_batch:
+            while self._jobs and len(batch) < model.max_batch and len(passed) < _MOST_PASSED:
                 job = self._jobs.popleft()
                 (batch if job.model is model else passed).append(job)
             self._jobs.extendleft(reversed(passed))

@@ -276,6 +276,7 @@ SETTINGS: dict[str, Any] = {
     "schemaVersion": 2,
     "gateway": {"namespace": "demo", "name": "photos"},
     "model": {"name": "m", "uri": "file:///m", "sha256": "", "precision": "auto"},
+    "additionalModels": [{"name": "m", "version": "2"}, {"name": "n", "uri": "file:///n"}],
     "server": {"port": 8080, "metricsPort": 9090, "grpcPort": 9000},
     "auth": {"jwt": {"issuer": "i", "audiences": ["a"], "jwksUri": "https://i/k"}},
     "tls": {"certificate": "/tls.crt", "key": "/tls.key"},
