@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from igw_runtime.errors import StartupError
+from igw_runtime.errors import InvalidSettingsError, StartupError
 from igw_runtime.settings import Environment, load_settings, read_environment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from igw_runtime.models.manifest import Format
 
 
 def main(arguments: "Sequence[str] | None" = None) -> None:
@@ -114,18 +116,36 @@ def _fetch(options: argparse.Namespace, _environment: Environment) -> int:
 
 def _export(options: argparse.Namespace, _environment: Environment) -> int:
     from igw_runtime.models.export import ExportOrder, export_model  # noqa: PLC0415
+    from igw_runtime.models.gate import GateLimits  # noqa: PLC0415
+    from igw_runtime.models.quantisation import QuantisationOrder  # noqa: PLC0415
     from igw_runtime.telemetry.logs import configure_logs  # noqa: PLC0415
 
     configure_logs("info", sys.stderr)
+    quantisation = None
+    if options.calibration or options.evaluation:
+        if not (options.calibration and options.evaluation):
+            message = "--calibration and --evaluation are needed together, with different pictures"
+            raise InvalidSettingsError(message)
+        quantisation = QuantisationOrder(
+            calibration=options.calibration,
+            evaluation=options.evaluation,
+            calibration_images=options.calibration_images,
+            limits=GateLimits(
+                min_agreement=options.min_agreement,
+                max_accuracy_drop=options.max_accuracy_drop,
+                min_pictures=options.min_evaluation_images,
+            ),
+        )
     order = ExportOrder(
         name=options.model,
         architecture=options.architecture or options.model,
         version=options.version,
         precision=options.precision,
         output=options.output,
-        formats=options.formats.split(","),
+        formats=options.formats,
         allow_random_weights=options.allow_random_weights,
         seed=options.seed,
+        quantisation=quantisation,
     )
     manifest = export_model(order)
     print(f"{options.output / manifest.name}: {manifest.precision}, weights {manifest.weights}")
@@ -165,8 +185,13 @@ def _add_export(export: argparse.ArgumentParser) -> None:
     export.add_argument("--model", required=True, help="name of the package, and by default of")
     export.add_argument("--architecture", default="", help="the architecture in the registry")
     export.add_argument("--version", default="1", help="version that the package states")
-    export.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
-    export.add_argument("--formats", default="openvino", help="openvino, torch, or both: a,b")
+    export.add_argument("--precision", choices=("fp32", "bf16", "int8"), default="fp32")
+    export.add_argument(
+        "--formats",
+        type=_parse_formats,
+        default="openvino",
+        help="of openvino, torch, torchscript, exported: a,b",
+    )
     export.add_argument("--output", type=Path, required=True, help="folder to put the package in")
     export.add_argument("--seed", type=int, default=0, help="seed of random weights")
     export.add_argument(
@@ -174,6 +199,55 @@ def _add_export(export: argparse.ArgumentParser) -> None:
         action="store_true",
         help="export an untrained network if trained weights cannot be had",
     )
+    _add_quantisation(export.add_argument_group("int8"))
+
+
+def _add_quantisation(group: "argparse._ArgumentGroup") -> None:
+    add = group.add_argument
+    add("--calibration", type=Path, help="folder of pictures to measure ranges with")
+    add("--evaluation", type=Path, help="folder of other pictures, to judge int8 by")
+    add("--calibration-images", type=_parse_count, default=300, help="at most so many are used")
+    add("--min-evaluation-images", type=_parse_count, default=100, help="fewer prove too little")
+    add(
+        "--min-agreement",
+        type=_parse_ratio,
+        default=0.95,
+        help="least share of pictures with the same best class as in fp32",
+    )
+    add(
+        "--max-accuracy-drop",
+        type=_parse_ratio,
+        default=0.006,
+        help="of labelled pictures, how much smaller the share of right answers may be",
+    )
+
+
+def _parse_formats(text: str) -> "list[Format]":
+    from igw_runtime.models.artifact import WEIGHTS_FILES  # noqa: PLC0415
+
+    found = [known for known in WEIGHTS_FILES if known in text.split(",")]
+    if len(found) < len(text.split(",")):
+        message = f"should be some of {','.join(WEIGHTS_FILES)}, each once; got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return found
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        message = f"should be a whole number from 1 on, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def _parse_ratio(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        message = f"should be a number from 0 to 1, got {text!r}"
+        raise argparse.ArgumentTypeError(message)
+    return value
 
 
 if __name__ == "__main__":

@@ -55,6 +55,20 @@ class GoldenCheckFailedError(StartupError):
     exit_code = 70
 
 
+class InvalidPicturesError(StartupError):
+    """The pictures for quantising are missing, broken, or cannot show anything (EX_NOINPUT)."""
+
+    reason = "InvalidPictures"
+    exit_code = 66
+
+
+class AccuracyGateError(StartupError):
+    """The quantised network is worse than its limits allow; it was not written (EX_SOFTWARE)."""
+
+    reason = "AccuracyGateFailed"
+    exit_code = 70
+
+
 class EngineAnswerError(IgwRuntimeError):
     """An engine returned something else than one row of scores for each image."""
 

@@ -61,8 +61,9 @@ class ModelSettings(_Section):
     version: str = ""  # "" = the version that the package states
     uri: str = ""
     sha256: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
     engine: Literal["auto", "openvino", "torch"] = "auto"
+    torch_compile: bool = False
 
     @field_validator("uri")
     @classmethod

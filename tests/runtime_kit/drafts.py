@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from igw_runtime.models.decoding import ImageDecoder
+from igw_runtime.models.decoding import DRAFT_FACTOR, ImageDecoder
 from igw_runtime.models.manifest import Preprocessing
 from igw_runtime.models.preprocessing import Preprocessor, Tensor
-from igw_runtime.serving.loading import DRAFT_FACTOR
 
 SIZES: Final = ((500, 375), (1280, 720), (1920, 1080), (2592, 1944), (4000, 3000))
 RESNET: Final = Preprocessing(

@@ -39,6 +39,12 @@ class OpenVinoEngine:
     device: Final = "cpu"
 
     def __init__(self, package: ModelPackage, options: EngineOptions) -> None:
+        if options.precision not in _PRECISION_HINTS:
+            message = (
+                f"the openvino engine runs {', '.join(_PRECISION_HINTS)}; "
+                f"{options.precision} needs the torch engine, on a GPU"
+            )
+            raise ModelLoadFailedError(message)
         core = openvino.Core()
         try:
             self._compiled = core.compile_model(

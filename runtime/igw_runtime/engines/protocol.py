@@ -23,6 +23,7 @@ class EngineOptions:
     pin_threads: bool
     max_batch: int
     side: int
+    torch_compile: bool = False
 
 
 class Session(Protocol):

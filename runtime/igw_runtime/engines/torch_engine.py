@@ -1,11 +1,13 @@
-"""The torch engine: eager execution on CPU or CUDA, for GPU images and for comparison.
+"""The torch engine: CPU or CUDA, eager or compiled, for GPU images and for comparison.
 
 Only images built from the `torch` target have torch; it is imported when an engine is opened.
-Weights are a state dict (`weights_only`: a pickle from a volume must not run code), the
-architecture comes from the registry.
+What is loaded is one of three: a state dict (`weights_only`: a pickle from a volume must not run
+code) for an architecture of the registry, an exported program, or a TorchScript file. The last two
+are code themselves; `models.artifact.check_program` says which of them may be loaded.
 """
 
 import io
+import pickle
 from typing import Any, Final
 
 import numpy as np
@@ -13,57 +15,130 @@ import numpy as np
 from igw_runtime.engines.protocol import Batch, EngineOptions
 from igw_runtime.errors import ModelLoadFailedError
 from igw_runtime.models.artifact import WEIGHTS_FILES, ModelPackage
+from igw_runtime.models.manifest import Format
 from igw_runtime.models.registry import find_architecture
+
+_PRECISIONS: Final = ("fp32", "fp16", "bf16")
 
 
 class TorchSession:
     """The module is shared; torch releases the GIL while it computes."""
 
-    def __init__(self, module: Any, device: str, dtype: Any) -> None:
+    def __init__(self, module: Any, placement: dict[str, Any]) -> None:
         self._module = module
-        self._device = device
-        self._dtype = dtype
+        self._placement = placement
 
     def infer(self, batch: Batch) -> Batch:
         """Run the batch and bring the scores back to the CPU."""
         import torch  # noqa: PLC0415
 
         with torch.inference_mode():
-            images = torch.from_numpy(batch).to(self._device, self._dtype)
+            images = torch.from_numpy(batch).to(**self._placement)
             scores = self._module(images).float().cpu().numpy()
         return np.ascontiguousarray(scores, dtype=np.float32)
 
 
 class TorchEngine:
-    """An eager module."""
+    """A module, in the precision and on the device that it computes in."""
 
-    name: Final = "torch"
-
-    def __init__(self, package: ModelPackage, options: EngineOptions) -> None:
+    def __init__(
+        self, package: ModelPackage, options: EngineOptions, chosen: Format = "torch"
+    ) -> None:
         try:
             import torch  # noqa: PLC0415
         except ImportError as error:
             message = "the settings ask for the torch engine, but this image has no torch"
             raise ModelLoadFailedError(message) from error
-        if options.precision == "int8":
-            message = "the torch engine runs fp32 and bf16; int8 needs the openvino engine"
-            raise ModelLoadFailedError(message)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.precision = options.precision
+        self.name = "torch_compile" if options.torch_compile else "torch"
+        _check_options(options, chosen, self.device)
         # On CUDA convolutions would otherwise keep ten bits of what is called fp32 here.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.set_num_threads(max(1, options.threads // options.streams))
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.precision = options.precision
-        self._dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-        module = find_architecture(package.manifest.architecture).build()
-        content = io.BytesIO(package.read(WEIGHTS_FILES["torch"]))
-        try:
-            module.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
-        except (RuntimeError, ValueError, EOFError) as error:
-            message = f"torch cannot load {package.location}: {str(error).splitlines()[0]}"
-            raise ModelLoadFailedError(message) from error
-        self._module = module.eval().to(self.device, self._dtype)
+        dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+        self._placement = {"device": self.device, "dtype": dtypes[options.precision]}
+        if chosen == "torch":
+            # How convolutions like it, on CPUs and on GPUs. A program was recorded in the usual
+            # layout, and has views in it that may not fit another one.
+            self._placement["memory_format"] = torch.channels_last
+        module = _load(package, chosen, self.device).to(**self._placement)
+        self._module = torch.compile(module) if options.torch_compile else module
+        self._try(package, options)
 
     def open_session(self) -> TorchSession:
         """Return a session on the shared module."""
-        return TorchSession(self._module, self.device, self._dtype)
+        return TorchSession(self._module, self._placement)
+
+    def _try(self, package: ModelPackage, options: EngineOptions) -> None:
+        """Run the sizes of batch that will be met: here torch compiles, or cannot.
+
+        Two sizes above one, where there are two, make the compiled batch one of any size.
+        """
+        session = self.open_session()
+        for size in sorted({1, min(2, options.max_batch), options.max_batch}):
+            try:
+                session.infer(np.zeros((size, 3, options.side, options.side), dtype=np.float32))
+            except Exception as error:  # torch raises what it meets: of compilers, of assertions
+                message = (
+                    f"torch cannot run {package.location} with {size} image(s) in "
+                    f"{self.precision} on {self.device}: {_explain(error)}"
+                )
+                raise ModelLoadFailedError(message) from error
+
+
+def _check_options(options: EngineOptions, chosen: Format, device: str) -> None:
+    message = ""
+    if options.precision not in _PRECISIONS:
+        message = f"the torch engine runs {', '.join(_PRECISIONS)}; int8 needs the openvino engine"
+    elif options.precision == "fp16" and device == "cpu":
+        message = "fp16 needs a GPU, and torch finds none here; bf16 is for CPUs too"
+    elif options.torch_compile and chosen == "torchscript":
+        message = "model.torchCompile: torch does not compile TorchScript; export the model anew"
+    if message:
+        raise ModelLoadFailedError(message)
+
+
+def _load(package: ModelPackage, chosen: Format, device: str) -> Any:
+    build = find_architecture(package.manifest.architecture).build if chosen == "torch" else None
+    content = io.BytesIO(package.read(WEIGHTS_FILES[chosen]))
+    try:
+        if build is not None:
+            return _fill(build(), content)
+        return _load_exported(content, device) if chosen == "exported" else _load_script(content)
+    except pickle.UnpicklingError as error:
+        message = (
+            f"{package.location}: {WEIGHTS_FILES[chosen]} holds more than tensors, and such a "
+            "pickle may run code; save the state dict alone"
+        )
+        raise ModelLoadFailedError(message) from error
+    except Exception as error:  # torch raises whatever it stumbles over in a broken file
+        message = f"torch cannot load {package.location}: {_explain(error)}"
+        raise ModelLoadFailedError(message) from error
+
+
+def _fill(module: Any, content: io.BytesIO) -> Any:
+    import torch  # noqa: PLC0415
+
+    module.load_state_dict(torch.load(content, map_location="cpu", weights_only=True))
+    return module.eval()
+
+
+def _load_exported(content: io.BytesIO, device: str) -> Any:
+    import torch  # noqa: PLC0415
+    from torch.export.passes import move_to_device_pass  # noqa: PLC0415
+
+    # Not `.to` alone: a program has devices written into its graph as well.
+    return move_to_device_pass(torch.export.load(content), device).module()
+
+
+def _load_script(content: io.BytesIO) -> Any:
+    import torch  # noqa: PLC0415
+
+    return torch.jit.load(content, map_location="cpu").eval()
+
+
+def _explain(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,8 +1,9 @@
 """Finding, verifying and reading a model package: a folder, or an archive of one.
 
 A package is `model.json`, `labels.txt`, a golden image, and the weights of its formats
-(`model.xml` + `model.bin`, `model.pt`). An archive (tar, tar.gz, zip) is read into memory and
-never unpacked, so the file system may be read-only and member paths mean nothing.
+(`model.xml` + `model.bin`, `model.pt`, `model.ts`, `model.pt2`). An archive (tar, tar.gz, zip) is
+read into memory and never unpacked, so the file system may be read-only and member paths mean
+nothing.
 
 The digest that settings may pin covers everything that is read: labels and preprocessing decide
 an answer as much as weights do (`build_digest`).
@@ -26,11 +27,16 @@ from igw_runtime.errors import (
     ModelNotFoundError,
 )
 from igw_runtime.models.labels import Labels, parse_labels
-from igw_runtime.models.manifest import Format, Manifest
+from igw_runtime.models.manifest import PROGRAMS, Format, Manifest
 from igw_runtime.settings import ModelSettings
 
 MANIFEST_FILE: Final = "model.json"
-WEIGHTS_FILES: Final[Mapping[Format, str]] = {"openvino": "model.bin", "torch": "model.pt"}
+WEIGHTS_FILES: Final[Mapping[Format, str]] = {
+    "openvino": "model.bin",
+    "torch": "model.pt",
+    "torchscript": "model.ts",
+    "exported": "model.pt2",
+}
 TOPOLOGY_FILE: Final = "model.xml"
 _MAX_ARCHIVE_BYTES: Final = 8 << 30
 
@@ -134,6 +140,20 @@ def verify_digest(package: ModelPackage, expected: str) -> None:
         if hash_file(package.location / name) == expected:
             message += f", which is that of {name} alone; pin the whole package's"
     raise ModelDigestMismatchError(message)
+
+
+def check_program(chosen: Format, settings: ModelSettings) -> None:
+    """Refuse code from outside the image that nobody has pinned.
+
+    torch says of both kinds that they are programs; it reads them with pickle and with `eval`, and
+    a file that was made for it does what its maker likes. `verify_digest` has compared the pin.
+    """
+    if chosen in PROGRAMS and settings.uri and not settings.sha256:
+        message = (
+            f"{WEIGHTS_FILES[chosen]} is a program, and runs as one: model.sha256 has to pin the "
+            "package that it is in"
+        )
+        raise ModelLoadFailedError(message)
 
 
 def hash_file(path: Path) -> str:

@@ -23,6 +23,8 @@ _MAGIC: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 # Cameras and web tools write about ten. Each scan of a progressive JPEG costs a pass over all
 # pixels and as little as a hundred bytes: without a limit, one small file costs minutes.
 MAX_JPEG_SCANS: Final = 100
+DRAFT_FACTOR: Final = 2
+"""Large JPEGs are decoded at no less than this many times the preset's `resize`."""
 _START_OF_SCAN: Final = b"\xff\xda"
 _END_OF_IMAGE: Final = b"\xff\xd9"
 # Within a scan 0xff is followed by 0x00 or a restart marker; any other byte ends it.

@@ -14,7 +14,7 @@ from PIL import Image
 from igw_runtime.models.manifest import Golden, Precision
 
 GOLDEN_SEED: Final = 7
-TOLERANCE: Final[dict[Precision, float]] = {"fp32": 0.01, "bf16": 0.08, "int8": 0.3}
+TOLERANCE: Final[dict[Precision, float]] = {"fp32": 0.01, "fp16": 0.02, "bf16": 0.08, "int8": 0.3}
 Scores = NDArray[np.float32]
 
 
@@ -43,7 +43,8 @@ def build_golden(scores: Scores, top: int = 10) -> Golden:
 
 def check_golden(golden: Golden, scores: Scores, precision: str) -> str:
     """Return what is wrong, or an empty string."""
-    allowed = golden.tolerance.get(_as_precision(precision), max(TOLERANCE.values()))
+    known = _as_precision(precision)
+    allowed = golden.tolerance.get(known, TOLERANCE[known])
     if max(golden.indices) >= scores.shape[0]:
         return f"the model has {scores.shape[0]} classes, its package expects more"
     expected = np.asarray(golden.logits, dtype=np.float32)
@@ -59,5 +60,5 @@ def check_golden(golden: Golden, scores: Scores, precision: str) -> str:
 
 
 def _as_precision(name: str) -> Precision:
-    known: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16", "int8": "int8"}
+    known: dict[str, Precision] = {"fp32": "fp32", "fp16": "fp16", "bf16": "bf16"}
     return known.get(name, "int8")

@@ -4,12 +4,16 @@ Written by `models.export`, read by `models.artifact`; the fields are documented
 docs/runtime.md because people write them by hand for models of their own.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Precision = Literal["fp32", "bf16", "int8"]
-Format = Literal["openvino", "torch"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Format = Literal["openvino", "torch", "torchscript", "exported"]
+PROGRAMS: Final[frozenset[Format]] = frozenset({"torchscript", "exported"})
+"""Formats that are code, not only numbers: loading one can do anything that this process can."""
+_Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Ratio = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Part(BaseModel):
@@ -60,6 +64,38 @@ class Golden(_Part):
         return self
 
 
+class Pictures(_Part):
+    """A folder of pictures; its digest is that of what `sha256sum` prints for them, by name."""
+
+    count: Annotated[int, Field(ge=1)]
+    sha256: _Sha256
+
+
+class Gate(_Part):
+    """What a quantised network was measured to be worth, beside fp32, before it was written.
+
+    `agreement` is the share of pictures that both give the same best class; accuracies are over
+    the `labelled` pictures, whose class is known.
+    """
+
+    applied: bool
+    agreement: _Ratio
+    min_agreement: _Ratio
+    labelled: Annotated[int, Field(ge=0)] = 0
+    accuracy_fp32: _Ratio | None = None
+    accuracy_int8: _Ratio | None = None
+    max_accuracy_drop: _Ratio
+
+
+class Quantisation(_Part):
+    """How the int8 weights were made, and by what they were let through."""
+
+    method: str
+    calibration: Pictures
+    evaluation: Pictures
+    gate: Gate
+
+
 class Manifest(_Part):
     """The whole file."""
 
@@ -73,3 +109,4 @@ class Manifest(_Part):
     preprocessing: Preprocessing
     labels: str = "labels.txt"
     golden: Golden
+    quantisation: Quantisation | None = None

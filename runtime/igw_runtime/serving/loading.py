@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from igw_runtime.engines.choice import choose_engine, open_engine
+from igw_runtime.engines.choice import choose_format, open_engine
 from igw_runtime.engines.protocol import Engine, EngineOptions, Session
 from igw_runtime.errors import (
     GoldenCheckFailedError,
@@ -23,8 +23,14 @@ from igw_runtime.errors import (
     RequestError,
     StartupError,
 )
-from igw_runtime.models.artifact import ModelPackage, locate_package, read_package, verify_digest
-from igw_runtime.models.decoding import ImageDecoder
+from igw_runtime.models.artifact import (
+    ModelPackage,
+    check_program,
+    locate_package,
+    read_package,
+    verify_digest,
+)
+from igw_runtime.models.decoding import DRAFT_FACTOR, ImageDecoder
 from igw_runtime.models.golden import check_golden
 from igw_runtime.models.preprocessing import Preprocessor, Tensor
 from igw_runtime.models.served import ServedModel
@@ -33,7 +39,6 @@ from igw_runtime.serving.sweep import Sweep, sweep_batches
 from igw_runtime.settings import MAX_BATCH, ModelSettings, ServingSettings
 from igw_runtime.telemetry import names
 
-DRAFT_FACTOR: Final = 2
 _STATM: Final = Path("/proc/self/statm")
 _PAGE_BYTES: Final = 4096
 _log = structlog.get_logger()
@@ -83,7 +88,8 @@ def load_model(
     before = _read_resident_bytes()
     package = read_package(locate_package(model, models_root))
     verify_digest(package, model.sha256)
-    chosen = choose_engine(model.engine, package)
+    chosen = choose_format(model.engine, package)
+    check_program(chosen, model)
     side = package.manifest.preprocessing.crop
     workers = serving.workers or budget.threads
     options = EngineOptions(
@@ -94,6 +100,7 @@ def load_model(
         pin_threads=alone and not budget.limited,
         max_batch=MAX_BATCH if serving.max_batch == "auto" else serving.max_batch,
         side=side,
+        torch_compile=model.torch_compile,
     )
     resize = package.manifest.preprocessing.resize
     decoder = ImageDecoder(
