@@ -74,4 +74,4 @@ def check_gate(gate: Gate) -> str:
 
 
 def _share(hits: Sequence[bool]) -> float:
-    return sum(hits) / len(hits)
+    return round(sum(hits) / len(hits), 6)

@@ -89,3 +89,9 @@ def test_broken_topology_is_one_line(tmp_path: Path) -> None:
         OpenVinoEngine(read_package(folder), options())
 
     assert "\n" not in str(caught.value)
+
+
+def test_half_precision_is_for_gpus(package: Path) -> None:
+    """What cannot be computed in is refused, not replaced."""
+    with pytest.raises(ModelLoadFailedError, match="runs fp32, bf16, int8; fp16 needs the torch"):
+        OpenVinoEngine(read_package(package), options("fp16"))

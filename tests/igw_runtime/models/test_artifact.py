@@ -15,7 +15,13 @@ from igw_runtime.errors import (
     ModelLoadFailedError,
     ModelNotFoundError,
 )
-from igw_runtime.models.artifact import build_digest, locate_package, read_package, verify_digest
+from igw_runtime.models.artifact import (
+    build_digest,
+    check_program,
+    locate_package,
+    read_package,
+    verify_digest,
+)
 from igw_runtime.settings import ModelSettings
 from runtime_kit.colours import NAMES, build_manifest
 
@@ -182,3 +188,19 @@ def test_what_is_no_archive_is_explained(tmp_path: Path) -> None:
 
     with pytest.raises(ModelLoadFailedError, match="neither a folder nor a tar or zip"):
         read_package(path)
+
+
+@pytest.mark.parametrize("chosen", ["exported", "torchscript"])
+def test_code_from_outside_the_image_has_to_be_pinned(chosen: Any) -> None:
+    """Whoever may write to a volume would otherwise run code in the pods."""
+    volume = "file:///models/pets"
+    with pytest.raises(ModelLoadFailedError, match=r"is a program, .* model.sha256 has to pin"):
+        check_program(chosen, a_model(uri=volume))
+    check_program(chosen, a_model(uri=volume, sha256="0" * 64))
+    check_program(chosen, a_model())
+
+
+@pytest.mark.parametrize("chosen", ["openvino", "torch"])
+def test_numbers_need_no_pin(chosen: Any) -> None:
+    """They are read by what can only read numbers."""
+    check_program(chosen, a_model(uri="file:///models/pets"))

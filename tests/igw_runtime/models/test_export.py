@@ -4,12 +4,17 @@ torch is 5 GB; the image build has it and runs the successful export, so the pro
 environment leaves it out and these tests are collected only where it is installed.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
 import pytest
 
-from igw_runtime.errors import ModelLoadFailedError, ModelNotFoundError
+from igw_runtime.errors import (
+    GoldenCheckFailedError,
+    ModelLoadFailedError,
+    ModelNotFoundError,
+)
 from igw_runtime.models.artifact import read_package
 from igw_runtime.models.export import ExportOrder, export_model
 from igw_runtime.models.registry import find_architecture
@@ -105,3 +110,21 @@ def test_labels_are_as_many_as_classes(tmp_path: Path, monkeypatch: pytest.Monke
     install(monkeypatch, tmp_path / "plug", "pets_y", code, "pets = pets_y:describe")
     with pytest.raises(ModelLoadFailedError, match="pets has 3 classes, and names for 2"):
         export_model(an_order(tmp_path, allow_random=False, architecture="pets"))
+
+
+def test_package_that_was_there_stays_until_the_new_one_is_proven(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export that fails at its last step leaves nothing behind."""
+    code = PETS.format(labels=["cat", "dog", "newt"])
+    install(monkeypatch, tmp_path / "plug", "pets_z", code, "pets = pets_z:describe")
+    order = an_order(tmp_path / "out", allow_random=False, architecture="pets")
+    export_model(order)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    monkeypatch.setattr("igw_runtime.models.export.check_golden", lambda *_: "wrong")
+
+    with pytest.raises(GoldenCheckFailedError, match="wrong"):
+        export_model(replace(order, version="2"))
+    after = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert before == after
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["small"]

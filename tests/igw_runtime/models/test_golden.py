@@ -22,6 +22,13 @@ def test_tolerance_is_relative_and_by_precision() -> None:
     assert check_golden(golden, -SCORES, "int8")
 
 
+def test_tolerance_that_a_package_does_not_state_is_ours() -> None:
+    """A precision that is newer than the package is not judged by the widest of all."""
+    golden = build_golden(SCORES).model_copy(update={"tolerance": {"fp32": 0.01}})
+
+    assert "0.02 is allowed in fp16" in check_golden(golden, SCORES + np.float32(0.2), "fp16")
+
+
 def test_nonsense_fails() -> None:
     """NaN and a wrong number of classes are caught."""
     golden = build_golden(SCORES)

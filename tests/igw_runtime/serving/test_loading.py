@@ -262,6 +262,15 @@ def test_random_weights_are_a_warning(models: Path) -> None:
     assert warning["weights"] == "random(seed=3)"
 
 
+def test_program_from_a_volume_is_not_even_read_without_a_pin(models: Path) -> None:
+    """It is refused before torch, which is not here, is looked for."""
+    change(models, formats=["exported"])
+    (models / "colours" / "model.pt2").write_bytes(b"anything")
+
+    with pytest.raises(ModelLoadFailedError, match=r"model.pt2 is a program"):
+        load(models, uri=f"file://{models}/colours")
+
+
 def test_missing_weights_file_fails_the_load(models: Path) -> None:
     """A package without its numbers is a load failure with one line."""
     (models / "colours" / "model.bin").unlink()
