@@ -111,5 +111,7 @@ class Model(ApiModel):
     """Digest of the package, as `python -m igw_runtime digest PATH` prints it; a package that does
     not match is not served.
     """
-    precision: Literal["auto", "fp32", "bf16", "int8"] = "auto"
-    """Number format of inference. auto: what the package was exported with."""
+    precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
+    """Number format of inference. auto: what the package was exported with. fp16 needs a GPU, int8 a
+    quantised package and CPUs with VNNI.
+    """

@@ -20,7 +20,7 @@ from igw_runtime.serving.loading import load_model
 from igw_runtime.settings import ModelSettings, ServingSettings
 from runtime_kit.plugins import install
 
-pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("default"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.export, pytest.mark.filterwarnings("default"), pytest.mark.timeout(1200)]
 
 OPTIONS = EngineOptions(
     precision="fp32", threads=1, streams=1, pin_threads=False, max_batch=4, side=32

@@ -82,7 +82,7 @@ def export(pictures: Path, tmp_path: Path) -> Export:
             "quantisation": QuantisationOrder(
                 calibration=pictures / calibration,
                 evaluation=pictures / "evaluation",
-                calibration_images=40,
+                calibration_images=24,
                 limits=LIMITS,
             ),
         }
@@ -105,7 +105,7 @@ def test_quantised_network_is_served_as_int8(export: Export, tmp_path: Path) -> 
     labels = {"model": "lite", "version": "1", "engine": "openvino", "device": "cpu"}
     labels["weights"] = str(package.manifest.weights)
 
-    assert (made.gate.applied, made.calibration.count) == (True, 40)
+    assert (made.gate.applied, made.calibration.count) == (True, 24)
     assert made.gate.agreement >= LIMITS.min_agreement
     assert made.gate.labelled > 0
     assert json.loads((tmp_path / "lite" / "model.json").read_text())["quantisation"] == (
@@ -140,7 +140,7 @@ def test_calibration_is_no_evaluation(export: Export, pictures: Path) -> None:
     order = QuantisationOrder(
         calibration=pictures / "evaluation",
         evaluation=pictures / "evaluation",
-        calibration_images=40,
+        calibration_images=24,
         limits=LIMITS,
     )
     with pytest.raises(InvalidPicturesError, match="are in the calibration too"):
@@ -152,7 +152,7 @@ def test_evaluation_that_cannot_fail_is_refused(export: Export, pictures: Path) 
     order = QuantisationOrder(
         calibration=pictures / "calibration",
         evaluation=pictures / "black",
-        calibration_images=40,
+        calibration_images=24,
         limits=LIMITS,
     )
     with pytest.raises(InvalidPicturesError, match=r"1 different picture.* at least 20"):
@@ -179,10 +179,10 @@ def test_untrained_network_is_measured_but_not_judged(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has nothing to lose, and says so; the command is the one of the image's build."""
-    monkeypatch.setattr("os._exit", lambda code: codes.append(code))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no-weights-here"))
     monkeypatch.setattr("torch.hub.download_url_to_file", _refuse)
     codes: list[int] = []
+    monkeypatch.setattr("os._exit", codes.append)
     command = ["export", "--model", "tiny", "--architecture", "squeezenet1_1", "--output"]
     command += [str(tmp_path), "--precision", "int8", "--allow-random-weights"]
     command += ["--calibration", str(pictures / "calibration"), "--calibration-images", "8"]
