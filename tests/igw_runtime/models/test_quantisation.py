@@ -70,7 +70,7 @@ def export(pictures: Path, tmp_path: Path) -> Export:
     """Return how EfficientNet-Lite0 is quantised, with its trained weights."""
 
     def run(calibration: str = "calibration", **changes: Any) -> Quantisation:
-        order = {
+        order: dict[str, Any] = {
             "name": "lite",
             "architecture": "efficientnet_lite0",
             "version": "1",
