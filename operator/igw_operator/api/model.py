@@ -112,6 +112,6 @@ class Model(ApiModel):
     not match is not served.
     """
     precision: Literal["auto", "fp32", "fp16", "bf16", "int8"] = "auto"
-    """Number format of inference. auto: what the package was exported with. fp16 needs a GPU, int8 a
-    quantised package and CPUs with VNNI.
+    """Number format of inference. auto: what the package was exported with. fp16 needs a GPU; int8
+    needs a quantised package, and CPUs with VNNI.
     """

@@ -87,8 +87,8 @@ def export_model(order: ExportOrder) -> Manifest:
             order.quantisation.limits,
             trained=not weights.random,
         )
-        # What int8 costs was judged by many pictures; a process is to tell this network from a
-        # broken one.
+        # What int8 costs was judged by many pictures. The golden one is there to tell this network
+        # from a broken one.
         golden = build_golden(next(compute_scores(network, [tensor[None]])))
     manifest = _describe(order, architecture, weights, golden, quantisation)
     with _stage(order.output / order.name) as folder:
