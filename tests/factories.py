@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from igw_operator import conventions
@@ -32,6 +33,11 @@ def live_gateway_manifest(
 def a_gateway(name: str = "photos", namespace: str = "demo", **spec: Any) -> Gateway:
     """A parsed gateway."""
     return parse_gateway(live_gateway_manifest(name, namespace, **spec))
+
+
+def with_drill(gateway: Gateway, at: str) -> Gateway:
+    """The gateway with an alert drill asked for at a time."""
+    return replace(gateway, annotations={conventions.ANNOTATION_ALERT_DRILL: at})
 
 
 def a_runtime(name: str = "default", **spec: Any) -> Runtime:

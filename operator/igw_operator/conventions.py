@@ -45,6 +45,10 @@ ANNOTATION_REVISION: Final = f"{GROUP}/revision"
 ANNOTATION_APPLIED_TEMPLATE: Final = f"{GROUP}/applied-template"
 # On an InferenceRuntime, as storageclass.kubernetes.io/is-default-class is on a StorageClass.
 ANNOTATION_DEFAULT_RUNTIME: Final = f"{GROUP}/is-default-runtime"
+# On a gateway: when to raise an alert that is only a drill (RFC 3339).
+ANNOTATION_ALERT_DRILL: Final = f"{GROUP}/alert-drill"
+# On that alert: which drill it is.
+ALERT_LABEL_DRILL: Final = "drill"
 
 PORT_SERVICE: Final = 80
 PORT_SERVICE_TLS: Final = 443

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from igw_operator import conventions
 from igw_operator.api.crd import crds
 
 _INTRODUCTION = """\
@@ -14,6 +15,22 @@ _INTRODUCTION = """\
 `inference.igw.dev/v1alpha1`. Every field is here with its type, its default and its rules;
 `kubectl explain igw.spec` says the same on a cluster.
 """
+
+
+_ANNOTATIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
+    conventions.GATEWAY_KIND: {
+        conventions.ANNOTATION_ALERT_DRILL: (
+            "time (RFC 3339)",
+            "Raise an alert that is only a [drill](slo.md#alert-drill), for 15 minutes from then.",
+        ),
+    },
+    conventions.RUNTIME_KIND: {
+        conventions.ANNOTATION_DEFAULT_RUNTIME: (
+            "`true`",
+            "Gateways without `spec.runtimeRef` are served by this runtime.",
+        ),
+    },
+}
 
 
 def reference() -> str:
@@ -35,6 +52,10 @@ def _kind(crd: Mapping[str, Any]) -> str:
         page += f"\n### {names['kind']} {part}\n\n"
         page += "| Field | Type | Default | Description |\n|---|---|---|---|\n"
         page += "".join(_rows(schema["properties"][part], part))
+    page += f"\n### {names['kind']} annotations\n\n"
+    page += "| Annotation | Value | Effect |\n|---|---|---|\n"
+    for name, (value, effect) in _ANNOTATIONS[names["kind"]].items():
+        page += f"| `{name}` | {value} | {effect} |\n"
     return page
 
 

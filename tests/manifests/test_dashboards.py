@@ -24,7 +24,7 @@ from igw_operator.api.windows import Window
 from igw_operator.plan.inputs import Defaults
 from igw_operator.plan.slo.names import ratio_name
 from plan_kit.children import build as build_children
-from plan_kit.exported import find, list_recorded, scrape_operator, scrape_runtime
+from plan_kit.exported import find, grow, list_recorded, scrape_operator, scrape_runtime
 from plan_kit.prometheus import Check, RuleBench, Series, build_groups, desired, flat, near
 
 EVERY: Final = {dashboard.uid: dashboard for dashboard in dashboards()}
@@ -230,7 +230,7 @@ def _opened(link: str, dashboard: Dashboard) -> dict[str, list[str]]:
 @pytest.mark.integration
 def test_each_query_has_an_answer(promtool: str, tmp_path: Path) -> None:
     """Asked in Prometheus, of a gateway that is asked, and fails often enough to raise alerts."""
-    series = [_grow(sample) for sample in (*scrape_runtime(), *scrape_operator())]
+    series = [grow(sample) for sample in (*scrape_runtime(), *scrape_operator())]
     promql = {asked.fill(VALUES) for asked in ASKED}
     # Only what equals itself is a number: 0/0 would be no answer either.
     checks = [Check("30m", f"count(({it}) == ({it})) > bool 0", 1) for it in sorted(promql)]
@@ -275,10 +275,3 @@ def test_burn_rates_are_compared_with_the_factors_of_the_window(
         promql = Asked(place="", expression=query.expression).fill(VALUES)
         checks.append(near("10m", promql, float(tier.factor(window.days)), tolerance=1e-9))
     RuleBench(promtool, tmp_path).run([Series(record, flat(10, 0.02))], *checks, rules=())
-
-
-def _grow(sample: Sample) -> Series:
-    """Counters count one a sample, all else stays at 1."""
-    labels = ",".join(f"{name}={json.dumps(value)}" for name, value in sample.labels.items())
-    is_counter = sample.name.endswith(("_total", "_count", "_sum", "_bucket"))
-    return Series(f"{sample.name}{{{labels}}}", "0+1x60" if is_counter else "1+0x60")

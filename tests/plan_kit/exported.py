@@ -6,6 +6,7 @@ matched against it as Prometheus does.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from igw_runtime.serving.cpu import CpuBudget
 from igw_runtime.settings import parse_settings
 from igw_runtime.telemetry.metrics import Metrics
 from plan_kit.children import build
+from plan_kit.prometheus import Series
 from runtime_kit.colours import SERVED
 
 # Scraping puts these on: `test_gives_series_the_identity_that_rules_select_by`.
@@ -51,6 +53,13 @@ def scrape(registry: CollectorRegistry, **target: str) -> list[Sample]:
         for family in text_string_to_metric_families(text)
         for it in family.samples
     ]
+
+
+def grow(sample: Sample) -> Series:
+    """Half an hour of a sample: counters count one each time, all else stays at 1."""
+    labels = ",".join(f"{name}={json.dumps(value)}" for name, value in sample.labels.items())
+    is_counter = sample.name.endswith(("_total", "_count", "_sum", "_bucket"))
+    return Series(f"{sample.name}{{{labels}}}", "0+1x60" if is_counter else "1+0x60")
 
 
 def scrape_runtime() -> list[Sample]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
+from factories import with_drill
 from igw_operator.api.objects import Manifest
-from plan_kit.children import build
+from igw_operator.plan.slo.rule import build_prometheus_rule
+from plan_kit.children import an_input, build
 
 SAMPLES_A_MINUTE: Final = 2
 IDENTITY: Final = 'namespace="demo",gateway="photos"'
@@ -98,6 +100,15 @@ def build_groups(namespace: str = "demo", **spec: Any) -> list[Manifest]:
     rule = build(namespace=namespace, **spec)["PrometheusRule", "photos-slo"]
     groups: list[Manifest] = rule["spec"]["groups"]
     return groups
+
+
+def build_drill_groups(at: str, namespace: str = "demo", **spec: Any) -> list[Manifest]:
+    """The rule group of the drill of a gateway that asks for one at a time."""
+    inputs = an_input(namespace=namespace, **spec)
+    rule = build_prometheus_rule(replace(inputs, gateway=with_drill(inputs.gateway, at)))
+    assert rule is not None
+    groups: list[Manifest] = rule["spec"]["groups"]
+    return [it for it in groups if it["name"].endswith("-drill")]
 
 
 class RuleBench:

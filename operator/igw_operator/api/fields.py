@@ -1,4 +1,4 @@
-"""The building blocks of the typed API: the base model, durations, quantities, CEL rules.
+"""The building blocks of the typed API: the base model, times, durations, quantities, CEL rules.
 
 Used by ``gateway`` and ``runtime``; ``crd`` turns what is written here into the schema of
 the CustomResourceDefinitions. Parsing is as strict as the API server's own: an unknown
@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final, Self
 
@@ -49,6 +50,11 @@ _SUFFIX: Final = {
     },
     **{f"{letter}i": Decimal(1024) ** (index + 1) for index, letter in enumerate("KMGTPE")},
 }
+
+
+def render_time(time: datetime) -> str:
+    """A time as the API writes it: RFC 3339, in UTC, to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def parse_duration(text: str) -> Decimal:

@@ -112,6 +112,19 @@ class SloStatus(ApiModel):
     """When, by Prometheus' clock, the numbers last went a step. Absent: no reading."""
 
 
+class AlertDrillStatus(ApiModel):
+    """The alert drill that the gateway's annotation asks for, and when it was seen."""
+
+    requested_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+    """When it was to begin: the annotation's time. It lasts 15 minutes."""
+    firing_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """Since when Prometheus fired it, by its own clock. Absent: it has not been seen there."""
+    delivered_at: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = None
+    """When Alertmanager had received it, by its own clock. Absent: it has not been seen there, or
+    Alertmanager kept it back.
+    """
+
+
 class GatewayStatus(ApiModel):
     """What the operator has found out about a gateway."""
 
@@ -155,6 +168,8 @@ class GatewayStatus(ApiModel):
     """The objectives and their error budgets."""
     budget: str | None = None
     """The least error budget left of any objective, in percent. Absent: no reading."""
+    alert_drill: AlertDrillStatus | None = None
+    """The alert drill. Absent: none is asked for, or not in a way that can be done."""
 
 
 class RevisionStatus(ApiModel):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from igw_operator.api.fields import render_time
 from igw_operator.api.status import Condition
 from igw_operator.judge.finding import Truth, Verdict
 from igw_operator.judge.reasons import CHOSEN, WAITING
@@ -24,6 +25,7 @@ class ConditionType(StrEnum):
     MONITORING_READY = "MonitoringReady"  # a Prometheus scrapes it and evaluates its rules
     TELEMETRY_READY = "TelemetryReady"  # spans have somewhere to go
     SLO_MET = "SLOMet"  # the error budgets hold
+    ALERT_DRILL_SEEN = "AlertDrillSeen"  # the alert drill arrived (only where one is asked for)
     ROLLOUT_HELD = "RolloutHeld"  # a change of the pods waits for permission
 
 
@@ -32,11 +34,6 @@ _ABNORMAL_TRUE: Final = {
     ConditionType.STALLED,
     ConditionType.ROLLOUT_HELD,
 }
-
-
-def render_time(time: datetime) -> str:
-    """A time as the API writes it: RFC 3339, in UTC, to the second."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def build_conditions(

@@ -72,4 +72,6 @@ def _draft(kind: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterabl
 
 
 def _is_success(kind: str, old: Mapping[str, Any]) -> bool:
+    if kind == ConditionType.ALERT_DRILL_SEEN:
+        return True
     return kind == ConditionType.READY and old["reason"] not in _ROUTINE

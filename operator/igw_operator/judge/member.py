@@ -6,7 +6,7 @@ the error budget burns, is to be weighed here and nowhere else.
 
 from __future__ import annotations
 
-from igw_operator.judge.conditions import render_time
+from igw_operator.api.fields import render_time
 from igw_operator.judge.reasons import WAITING, Reason
 from igw_operator.plan.rollout import Gate, Member, State
 

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from igw_operator.api.fields import render_time
 from igw_operator.api.objects import Gateway
 from igw_operator.api.status import SloStatus
-from igw_operator.judge.conditions import render_time
 from igw_operator.judge.finding import Truth, Verdict, say
 from igw_operator.judge.reasons import Reason
 from igw_operator.judge.snapshot import Reading, SloReading

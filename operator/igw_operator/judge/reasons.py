@@ -26,6 +26,7 @@ class Reason(StrEnum):
     ROUTE_ACCEPTED = "RouteAccepted"  # every Gateway has accepted the route and resolved it
     MONITORED = "Monitored"  # a Prometheus scrapes every pod and evaluates the rules
     WITHIN_BUDGET = "WithinBudget"  # something is left of every error budget
+    DRILL_DELIVERED = "DrillDelivered"  # an Alertmanager had the alert drill, and passed it on
     NOT_HELD = "NotHeld"  # no template change is waiting
     AWAITING_WAVE = "AwaitingWave"  # the runtime changes, and the gateway's wave has not begun
     WAVES_PAUSED = "WavesPaused"  # spec.rollout.paused of the runtime is true
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     DELETING = "Deleting"  # the gateway is being deleted
     ROLLING_OUT = "RollingOut"  # a runtime's gateways move to another revision, wave by wave
     STARTING = "Starting"  # a child exists, its controller has not judged it yet
+    DRILL_PENDING = "DrillPending"  # an alert drill has not got to its end yet
 
     # Nobody knows.
     NOT_VERIFIED = "NotVerified"  # the objects are there; their effect has not been proven
@@ -51,6 +53,7 @@ class Reason(StrEnum):
     AWAITING_SETTINGS = "AwaitingSettings"  # a pod does not follow the live settings yet
     PROMETHEUS_NOT_FOUND = "PrometheusNotFound"  # no Prometheus object, and no address is set
     PROMETHEUS_UNREACHABLE = "PrometheusUnreachable"  # Prometheus does not answer the operator
+    DRILL_FIRED = "DrillFired"  # Prometheus fires the drill; whether it arrives, nobody can say
     ROUTE_PENDING = "RoutePending"  # a Gateway's controller has not judged the route yet
 
     # Chosen by the owner.
@@ -131,6 +134,10 @@ class Reason(StrEnum):
     OPERATOR_NOT_SCRAPED = "OperatorNotScraped"  # Prometheus lacks what the operator says of it
     NAMESPACE_ENFORCED = "NamespaceEnforced"  # Prometheus overwrites what the operator says
     BUDGET_EXHAUSTED = "BudgetExhausted"  # nothing is left of an error budget
+    DRILL_REFUSED = "DrillRefused"  # the alert drill that is asked for cannot be done
+    DRILL_NOT_SEEN = "DrillNotSeen"  # no Prometheus fired the drill within its time
+    DRILL_NOT_DELIVERED = "DrillNotDelivered"  # Prometheus fired it, and no Alertmanager got it
+    DRILL_KEPT_BACK = "DrillKeptBack"  # Alertmanager has it, and notifies nobody
 
     # The route: what Gateway API's controllers say, in the words that the API gives them.
     # https://gateway-api.sigs.k8s.io/reference/spec/#routeconditionreason
@@ -223,6 +230,7 @@ WAITING: Final = frozenset(
         Reason.APPLYING,
         Reason.DELETING,
         Reason.STARTING,
+        Reason.DRILL_PENDING,
         Reason.AWAITING_PROMETHEUS,
         Reason.AWAITING_SETTINGS,
         Reason.ROLLING_OUT,

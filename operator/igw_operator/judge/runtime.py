@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from igw_operator import conventions
+from igw_operator.api.fields import render_time
 from igw_operator.api.objects import Runtime
 from igw_operator.api.status import RevisionStatus, RolloutStatus, RuntimeStatus, as_status
 from igw_operator.errors import SpecError
-from igw_operator.judge.conditions import ConditionType, build_conditions, render_time
+from igw_operator.judge.conditions import ConditionType, build_conditions
 from igw_operator.judge.events import EventDraft
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.prose import counted

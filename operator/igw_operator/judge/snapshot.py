@@ -54,6 +54,30 @@ class SpanLoss(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DrillReading:
+    """What Prometheus and its Alertmanagers say of a gateway's alert drill."""
+
+    is_over: bool = False
+    """Whether its time is over, and nobody is asked about it any more."""
+    server: str = ""
+    """Who fires it; empty: nobody is known to."""
+    firing_at: datetime | None = None
+    """Since when, by that server's own clock."""
+    alertmanagers: int = 0
+    """How many it sends alerts to."""
+    problem: str = ""
+    """Why one of them may have it although none is known to."""
+    receiver: str = ""
+    """The address of one that has it."""
+    delivered_at: datetime | None = None
+    """When that one had last received it, by its own clock, as it was first found there."""
+    routed_to: tuple[str, ...] = ()
+    """The receivers that it passes it on to, by their names."""
+    kept_back: str = ""
+    """Why it passes it on to nobody."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What Prometheus says of one gateway, in one round of questions to all servers.
 
@@ -91,6 +115,8 @@ class Reading:
     spans_lost: tuple[tuple[SpanLoss, int], ...] = ()
     """Where spans were lost within five minutes, and about how many; the cause first."""
     slos: tuple[SloReading, ...] = ()
+    drill: DrillReading | None = None
+    """What became of the alert drill; None: none is asked for."""
     as_of: datetime | None = None
     """The time of the answers, by Prometheus' own clock."""
 

@@ -32,6 +32,7 @@ from igw_operator.judge.conditions import (
     conditions_by_type,
     is_trouble,
 )
+from igw_operator.judge.drill import judge_drill, report_drill
 from igw_operator.judge.finding import Finding, Truth, Verdict
 from igw_operator.judge.held import judge_rollout
 from igw_operator.judge.monitoring import FROM_READINGS, judge_monitoring
@@ -53,6 +54,7 @@ _LOUDNESS: Final = (
     ConditionType.SCALING_READY,
     ConditionType.MONITORING_READY,
     ConditionType.TELEMETRY_READY,
+    ConditionType.ALERT_DRILL_SEEN,
 )
 
 
@@ -90,6 +92,7 @@ def judge(
         ),
         slo=slos,
         budget=find_budget(slos),
+        alert_drill=report_drill(snapshot, previous),
     )
     return as_status(status)
 
@@ -104,6 +107,8 @@ def _judge_all(
         ConditionType.ROLLOUT_HELD: judge_rollout(scene.snapshot),
         **_judge_surroundings(scene, slos, previous),
     }
+    if (drill := judge_drill(scene.snapshot, previous)) is not None:
+        verdicts[ConditionType.ALERT_DRILL_SEEN] = drill
     if ready.truth is not Truth.TRUE:
         stalled = is_stalled(scene, ready)
         kind = ConditionType.STALLED if stalled else ConditionType.RECONCILING

@@ -22,9 +22,11 @@ from igw_operator.errors import PrometheusError
 from igw_operator.judge.finding import Verdict
 from igw_operator.judge.monitoring import judge_reading
 from igw_operator.judge.selection import find_faults, name_of
-from igw_operator.judge.snapshot import Reading
+from igw_operator.judge.snapshot import DrillReading, Reading
 from igw_operator.judge.steps import step_budget, step_burn, step_coverage, step_losses
+from igw_operator.plan.slo.drill import Drill
 from igw_operator.world.cache import Cache, label_key
+from igw_operator.world.drills import DrillAnswer, fetch_drills, is_better, read_drill
 from igw_operator.world.prometheus import PrometheusClient, Vector
 from igw_operator.world.proof import (
     QUERIES,
@@ -44,6 +46,8 @@ _OVERDUE_SECONDS: Final = 600.0
 # So many rounds in a row without an answer are an outage; a restart of Prometheus is none.
 _MOST_FAILURES: Final = 3
 _MOST_SERVERS: Final = 16
+# By so much clocks may differ, and what is seen at a drill's very end is still on its way to us.
+_AROUND_DRILL: Final = timedelta(minutes=2)
 _CLOSER_LOOKS: Final = 5
 _PRIME_SECONDS: Final = 5.0
 _BATCH: Final = 200
@@ -56,6 +60,7 @@ class _State:
     """What is known of one server."""
 
     answer: Answer | None = None
+    drills: DrillAnswer = field(default_factory=DrillAnswer)
     error: str = ""
     failures: int = 0
 
@@ -82,7 +87,8 @@ class _Told:
     def news(self) -> tuple[object, ...]:
         """All that has to change for the gateway to be judged again."""
         reading = self.reading
-        return self.verdict, self.steps, reading.is_collector_scraped, reading.spans_lost
+        collector = (reading.is_collector_scraped, reading.spans_lost)
+        return self.verdict, self.steps, collector, reading.drill
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class _Watched:
     wanted: Wanted
     told: _Told | None = None
     words: _Words | None = None
+    drill: DrillReading | None = None
     unproven_since: float | None = None
 
 
@@ -180,6 +187,8 @@ class Monitoring:
         state = self._states[server]
         try:
             vectors = [await self._query(server, promql) for promql in QUERIES]
+            if any(self._is_on(it.wanted.drill) for it in self._watched.values()):
+                state.drills = await fetch_drills(self._client, server)
         except PrometheusError as error:
             state.failures += 1
             state.error = str(error)
@@ -266,8 +275,27 @@ class Monitoring:
             watched.unproven_since = self._clock()
         elif self._clock() - watched.unproven_since >= _OVERDUE_SECONDS:
             reading = replace(reading, is_overdue=True)
+        reading = replace(reading, drill=self._read_drill(watched))
         verdict = judge_reading(watched.wanted.key, watched.wanted.window.text, reading)
         return _Told(reading, verdict, _step(reading, watched.told))
+
+    def _is_on(self, drill: Drill | None) -> bool:
+        """Whether a drill is asked about: from a little before it to a while after it."""
+        return (
+            drill is not None
+            and drill.begins_at - _AROUND_DRILL <= self._now() < drill.ends_at + _AROUND_DRILL
+        )
+
+    def _read_drill(self, watched: _Watched) -> DrillReading | None:
+        drill, known = watched.wanted.drill, watched.drill
+        if drill is None:
+            return None
+        answers = {server.name: state.drills for server, state in self._states.items()}
+        found = read_drill(watched.wanted.key, drill, answers)
+        if known is None or is_better(found, known):
+            known = found
+        watched.drill = replace(known, is_over=self._now() >= drill.ends_at + _AROUND_DRILL)
+        return watched.drill
 
     def _read(self, watched: _Watched) -> Reading | None:
         if not self._has_begun:

@@ -20,6 +20,7 @@ import aiohttp
 import orjson
 
 from igw_operator.errors import PrometheusError
+from igw_operator.world.alertmanager import ReceivedAlert, parse_alerts
 
 _CONNECT_SECONDS: Final = 3.0
 _MOST_BYTES: Final = 64 * 1024 * 1024
@@ -106,14 +107,45 @@ class PrometheusClient:
         with _blaming(f"{server} answered with something else than targets"):
             return _parse_target_errors(data)
 
+    async def alertmanagers(self, server: str) -> list[str]:
+        """The addresses that a Prometheus sends its alerts to at present.
+
+        Raises:
+            PrometheusError: there was no such answer.
+        """
+        data = await self._get(server, "/api/v1/alertmanagers", [])
+        with _blaming(f"{server} answered with something else than Alertmanagers"):
+            return [str(it["url"]) for it in data["activeAlertmanagers"]]
+
+    async def alerts(self, alertmanager: str, name: str) -> list[ReceivedAlert]:
+        """The alerts of a name that an Alertmanager has, at the address that they are sent to.
+
+        Raises:
+            PrometheusError: there was no such answer.
+        """
+        parameters = [("filter", f'alertname="{name}"')]
+        response, text = await self._exchange(alertmanager, parameters)
+        if response.status != _OK:
+            # Its words are left out: the address is a Prometheus', and may lead to anybody.
+            message = f"it answers {response.status}"
+            raise PrometheusError(message)
+        with _blaming("it answers with something else than alerts"):
+            return parse_alerts(_parse_json(text))
+
     async def _get(self, server: str, path: str, parameters: list[tuple[str, str]]) -> Any:
+        response, text = await self._exchange(server + path, parameters)
+        return _parse_answer(response, text)
+
+    async def _exchange(
+        self, url: str, parameters: list[tuple[str, str]]
+    ) -> tuple[aiohttp.ClientResponse, bytes]:
         if self._session is None:
             message = "the client is used before it was entered"
             raise RuntimeError(message)
         timeout = aiohttp.ClientTimeout(total=self._timeout_seconds, sock_connect=_CONNECT_SECONDS)
         try:
             async with self._session.get(
-                server + path, params=parameters, timeout=timeout, allow_redirects=False
+                url, params=parameters, timeout=timeout, allow_redirects=False
             ) as response:
                 text = await self._read(response)
         except TimeoutError as error:
@@ -122,7 +154,7 @@ class PrometheusClient:
         except (aiohttp.ClientError, OSError, ValueError) as error:
             message = f"{type(error).__name__}: {error}"
             raise PrometheusError(message) from error
-        return _parse_answer(response, text)
+        return response, text
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         parts, size = [], 0
@@ -149,10 +181,7 @@ def _parse_answer(response: aiohttp.ClientResponse, text: bytes) -> Any:
         where = response.headers.get("Location", "nowhere")[:_WORDS]
         message = f"it answers with a redirect to {where}, which is not followed"
         raise PrometheusError(message)
-    try:
-        answer = orjson.loads(text)
-    except (ValueError, RecursionError):
-        answer = None
+    answer = _parse_json(text)
     if isinstance(answer, dict) and answer.get("status") == "success" and response.status == _OK:
         return answer.get("data")
     words = answer.get("error") if isinstance(answer, dict) else None
@@ -160,6 +189,13 @@ def _parse_answer(response: aiohttp.ClientResponse, text: bytes) -> Any:
         words = "with what is no answer of a Prometheus"
     message = f"it answers {response.status} {words[:_WORDS]}"
     raise PrometheusError(message)
+
+
+def _parse_json(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse_vector(data: Any) -> Vector:

@@ -21,6 +21,7 @@ from igw_operator.api.windows import Window
 from igw_operator.judge.selection import Selectable
 from igw_operator.judge.snapshot import SloReading, SpanLoss
 from igw_operator.plan.runtime_config import build_settings, hash_live
+from igw_operator.plan.slo.drill import Drill, find_drill
 from igw_operator.plan.slo.names import COVERAGE, OBJECTIVE, ratio_name
 from igw_operator.plan.slo.objective import build_objectives
 from igw_operator.world.prometheus import Vector
@@ -92,6 +93,7 @@ class Wanted:
     groups: tuple[str, ...]
     """Names of its rule groups."""
     window: Window
+    drill: Drill | None
     needs_operator: bool
     """Whether there are alerts that ask the operator's own metrics."""
     live_hash: str
@@ -120,6 +122,7 @@ def build_wanted(gateway: Gateway, children: Iterable[Manifest]) -> Wanted | Non
         rules=_as_selectable(rules),
         groups=tuple(group["name"] for group in rules["spec"]["groups"]),
         window=gateway.spec.slo.window,
+        drill=find_drill(gateway),
         needs_operator=gateway.spec.slo.alerting.enabled,
         live_hash=hash_live(build_settings(gateway)),
     )

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from factories import with_drill
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import FieldError, SpecError
 from igw_operator.judge.events import transitions
-from igw_operator.judge.snapshot import Reading, SloReading, Snapshot
+from igw_operator.judge.snapshot import DrillReading, Reading, SloReading, Snapshot
 from igw_operator.judge.status import judge
 from igw_operator.plan.inputs import Capabilities
 from kstatus import SAYS, KStatus, kstatus, true_conditions
@@ -112,6 +113,16 @@ READINGS = st.none() | st.builds(
     slos=SLOS,
     as_of=st.just(NOW),
 )
+DRILLS = st.none() | st.builds(
+    DrillReading,
+    is_over=st.booleans(),
+    server=st.just("Prometheus monitoring/main"),
+    firing_at=st.sampled_from([None, NOW]),
+    alertmanagers=st.integers(0, 2),
+    problem=st.sampled_from(["", "it answers 401"]),
+    delivered_at=st.sampled_from([None, NOW]),
+    kept_back=st.sampled_from(["", "silenced by 1"]),
+)
 INVALID = SpecError([FieldError("spec.model", "is required")])
 
 
@@ -154,12 +165,18 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         if draw(st.booleans()):
             snapshot = with_child(snapshot, key, None)
     broken = draw(st.sampled_from([False, False, False, True]))
+    reading, gateway = draw(READINGS), snapshot.gateway
+    assert gateway is not None
+    if (at := draw(st.sampled_from([None, None, "2026-03-04T12:00:00Z", "now"]))) is not None:
+        gateway = with_drill(gateway, at)
+        if reading is not None:
+            reading = replace(reading, drill=draw(DRILLS))
     return replace(
         snapshot,
         failures=draw(FAILURES),
-        reading=draw(READINGS),
+        reading=reading,
         spec_error=INVALID if broken else None,
-        gateway=None if broken else snapshot.gateway,
+        gateway=None if broken else gateway,
     )
 
 

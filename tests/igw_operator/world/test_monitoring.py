@@ -7,18 +7,21 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from factories import a_gateway
+from factories import a_gateway, with_drill
 from igw_operator import conventions, kinds
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey
 from igw_operator.errors import PrometheusError
-from igw_operator.judge.snapshot import Reading, SpanLoss
+from igw_operator.judge.snapshot import DrillReading, Reading, SpanLoss
 from igw_operator.plan.children import build_children
+from igw_operator.plan.slo.alerts import ALERT_DRILL
+from igw_operator.world.alertmanager import ReceivedAlert
 from igw_operator.world.cache import Cache
+from igw_operator.world.drills import DRILLS_QUERY
 from igw_operator.world.monitoring import Monitoring
 from igw_operator.world.prometheus import Sample, Vector
 from igw_operator.world.proof import (
@@ -43,6 +46,10 @@ EVERYTHING: dict[str, Any] = {
 }
 
 
+DRILL_AT = datetime(2026, 1, 1, 1, tzinfo=UTC)
+DRILL_LABELS = {"namespace": "demo", "gateway": "photos", "drill": "2026-01-01T01:00:00Z"}
+
+
 class FakePrometheus:
     """One server: what it knows of each gateway."""
 
@@ -55,6 +62,9 @@ class FakePrometheus:
         self.settings: dict[ObjectKey, list[tuple[str, str]]] = {}
         self.target_errors: dict[str, str] = {}
         self.rule_error = ""
+        self.at = AT
+        self.fires_since: datetime | None = None
+        self.alerts: list[ReceivedAlert] = []
         self.is_down = False
         self.hangs = False
 
@@ -77,6 +87,11 @@ class FakePrometheus:
             }.items()
         ]
 
+    def list_drills(self) -> Vector:
+        """The drill of photos, if it fires."""
+        since = self.fires_since
+        return Vector([] if since is None else [Sample(DRILL_LABELS, since.timestamp())], AT)
+
 
 class FakeClient:
     """The client of all servers, by their address; counts what it is asked."""
@@ -90,7 +105,7 @@ class FakeClient:
         self.asked["query"] += 1
         found = await self._reach(server)
         if promql == RECORDS_QUERY:
-            return Vector([it for some in found.records.values() for it in some], AT)
+            return Vector([it for some in found.records.values() for it in some], found.at)
         if promql == UP_QUERY:
             return Vector(
                 [
@@ -102,7 +117,7 @@ class FakeClient:
                     Sample(_identify(key) | {"component": "collector", "pod": "c"}, 1.0)
                     for key in found.collectors
                 ],
-                AT,
+                found.at,
             )
         if promql == LOSSES_QUERY:
             return Vector(
@@ -111,7 +126,7 @@ class FakeClient:
                     for key, lost in found.losses.items()
                     for where, count in lost.items()
                 ],
-                AT,
+                found.at,
             )
         if promql == SETTINGS_QUERY:
             return Vector(
@@ -122,8 +137,22 @@ class FakeClient:
                 ],
                 AT,
             )
+        if promql == DRILLS_QUERY:
+            return found.list_drills()
         assert promql == OPERATOR_QUERY
-        return Vector([Sample(_identify(key), 1.0) for key in found.operator], AT)
+        return Vector([Sample(_identify(key), 1.0) for key in found.operator], found.at)
+
+    async def alertmanagers(self, server: str) -> list[str]:
+        """Each server has one of its own."""
+        self.asked["alertmanagers"] += 1
+        await self._reach(server)
+        return [f"{server}/api/v2/alerts"]
+
+    async def alerts(self, alertmanager: str, name: str) -> list[ReceivedAlert]:
+        """What it has been sent."""
+        self.asked["alerts"] += 1
+        assert name == ALERT_DRILL
+        return (await self._reach(alertmanager.removesuffix("/api/v2/alerts"))).alerts
 
     async def rule_errors(self, server: str, groups: Sequence[str]) -> dict[str, str]:
         """All groups fail, or none."""
@@ -701,3 +730,190 @@ async def test_a_prometheus_that_goes_takes_its_answers_with_it() -> None:
     assert stage.read(PHOTOS) == Reading()
     stage.add_prometheus("other").learn(PHOTOS)
     assert await stage.rounds(1) == [PHOTOS.key]
+
+
+@pytest.mark.parametrize("hours", [-48, -1, 1, 48])
+async def test_a_clock_that_differs_changes_nothing_but_the_time_of_the_numbers(
+    hours: int,
+) -> None:
+    """Prometheus' own clock is told; what it says is neither older nor newer for it."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    prometheus.at = stage.clock.now() + timedelta(hours=hours)
+    stage.add_pod()
+    await stage.rounds(1)
+
+    reading = stage.read(PHOTOS)
+
+    assert reading is not None
+    assert (reading.is_proof, reading.as_of) == (True, prometheus.at)
+    assert await stage.rounds(5) == []
+
+
+async def test_a_pod_from_the_future_is_waited_for() -> None:
+    """The API server's clock is ahead: the pod is expected once our own has caught up."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    prometheus.pods[PHOTOS.key] = {"photos-0": True}
+    stage.add_pod(ready_at=(stage.clock.now() + timedelta(minutes=10)).isoformat())
+    await stage.rounds(10)
+    reading = stage.read(PHOTOS)
+    assert reading is not None
+    assert reading.is_proof
+
+    await stage.rounds(20)
+    reading = stage.read(PHOTOS)
+    assert reading is not None
+    assert reading.silent == ("photos-1",)
+
+
+async def test_namesakes_in_two_namespaces_are_two() -> None:
+    """One is proven and has spent its budget, the other is neither."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    other = a_gateway(namespace="prod")
+    prometheus.learn(PHOTOS, budget=-1)
+    stage.add_pod()
+    await stage.rounds(1)
+
+    mine, others = stage.read(PHOTOS), stage.monitoring.read(other, children_of(other))
+
+    assert mine is not None
+    assert others is not None
+    assert mine.slos[0].budget_remaining == pytest.approx(-1)
+    assert (mine.is_proof, others.is_proof) == (True, False)
+    assert {slo.budget_remaining for slo in others.slos} == {None}
+
+
+async def test_a_gateway_under_a_new_name_begins_anew() -> None:
+    """The series of its old name are still there, and prove nothing."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS, budget=-1)
+    stage.add_pod()
+    await stage.rounds(1)
+    stage.read(PHOTOS)
+    stage.monitoring.forget(PHOTOS.key)
+    renamed = a_gateway("pictures")
+
+    reading = stage.read(renamed)
+
+    assert reading is not None
+    assert not reading.is_proof
+    assert {slo.budget_remaining for slo in reading.slos} == {None}
+    prometheus.learn(renamed)
+    assert await stage.rounds(1) == [renamed.key]
+
+
+async def test_a_gateway_without_replicas_is_neither_proven_nor_at_fault() -> None:
+    """Nothing is scraped, and nothing has to be; the rules are there all the same."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    prometheus.pods.clear()
+    await stage.rounds(1)
+
+    reading = stage.read(PHOTOS)
+
+    assert reading is not None
+    assert (reading.are_rules_loaded, reading.is_proof) == (True, False)
+    assert (reading.expected, reading.silent, reading.down) == (0, (), ())
+    assert await stage.rounds(30) == [], "and nobody is waited for"
+
+
+DRILLING = with_drill(PHOTOS, "2026-01-01T01:00:00Z")
+
+
+def drilling() -> tuple[Stage, FakePrometheus]:
+    """A gateway that is monitored and has a drill; it is a minute before it."""
+    stage = Stage()
+    prometheus = stage.add_prometheus()
+    prometheus.learn(PHOTOS)
+    stage.add_pod()
+    stage.clock.seconds = 2640 + 900
+    return stage, prometheus
+
+
+def drill_of(stage: Stage) -> DrillReading:
+    """What the reconcile is told of the drill."""
+    reading = stage.read(DRILLING)
+    assert reading is not None
+    assert reading.drill is not None
+    return reading.drill
+
+
+async def test_a_drill_is_followed_until_it_arrives() -> None:
+    """The gateway is queued when it fires and when it has arrived, and not in between."""
+    stage, prometheus = drilling()
+    stage.read(DRILLING)
+    assert await stage.rounds(1) == [PHOTOS.key]
+    assert drill_of(stage) == DrillReading()
+    assert await stage.rounds(3) == []
+
+    prometheus.fires_since = DRILL_AT
+    assert await stage.rounds(1) == [PHOTOS.key]
+    assert (drill_of(stage).firing_at, drill_of(stage).delivered_at) == (DRILL_AT, None)
+    assert await stage.rounds(3) == []
+
+    prometheus.alerts = [
+        ReceivedAlert(labels=DRILL_LABELS, updated_at=DRILL_AT, receivers=("pager",))
+    ]
+    assert await stage.rounds(1) == [PHOTOS.key]
+    assert drill_of(stage).delivered_at == DRILL_AT
+    later = DRILL_AT + timedelta(minutes=1)
+    prometheus.alerts = [replace(prometheus.alerts[0], updated_at=later)]
+    assert await stage.rounds(3) == []
+
+    prometheus.alerts.clear()
+    prometheus.fires_since = None
+    assert await stage.rounds(23) == []
+    assert await stage.rounds(1) == [PHOTOS.key], "it is over"
+    assert drill_of(stage).is_over
+    assert drill_of(stage).delivered_at == DRILL_AT
+
+
+async def test_only_a_drill_that_is_on_costs_questions() -> None:
+    """Neither that of yesterday, whose annotation stayed, nor that of tomorrow."""
+    stage, prometheus = drilling()
+    prometheus.fires_since = DRILL_AT
+    stage.read(DRILLING)
+    stage.clock.seconds = 0
+    await stage.rounds(1)
+    assert stage.client.asked == {"query": 4}
+    stage.client.asked.clear()
+    stage.clock.seconds = 2700 + 900
+    await stage.rounds(1)
+    assert stage.client.asked == {"query": 5, "alertmanagers": 1, "alerts": 1}
+    stage.client.asked.clear()
+    stage.clock.seconds += 17 * 60
+    await stage.rounds(2)
+    assert stage.client.asked == {"query": 8}
+
+
+async def test_another_drill_begins_anew() -> None:
+    """What was seen of the one before is not told of the next."""
+    stage, prometheus = drilling()
+    prometheus.fires_since = DRILL_AT
+    stage.read(DRILLING)
+    await stage.rounds(2)
+    assert drill_of(stage).firing_at == DRILL_AT
+
+    reading = stage.read(with_drill(PHOTOS, "2026-01-01T01:05:00Z"))
+
+    assert reading is not None
+    assert reading.drill == DrillReading()
+
+
+async def test_a_prometheus_that_does_not_answer_says_nothing_of_a_drill() -> None:
+    """The reading has the error, and the drill is as unknown as all else."""
+    stage, prometheus = drilling()
+    prometheus.is_down = True
+    stage.read(DRILLING)
+    await stage.rounds(3)
+
+    reading = stage.read(DRILLING)
+
+    assert reading is not None
+    assert (reading.error, reading.drill) == ("connection refused", DrillReading())

@@ -234,3 +234,62 @@ async def test_where_nobody_is_there_is_an_error(server: str) -> None:
     async with PrometheusClient(user_agent="test", timeout_seconds=5) as client:
         with pytest.raises(PrometheusError):
             await client.query(server, "up")
+
+
+ALERT = {
+    "labels": {"alertname": "A", "gateway": "photos"},
+    "receivers": [{"name": "pager"}],
+    "status": {"state": "active"},
+    "updatedAt": "2026-03-04T12:00:00.000Z",
+}
+
+
+async def test_alertmanagers_are_asked_by_name_of_the_alert() -> None:
+    """A Prometheus says where it sends alerts to, and there they can be read."""
+    asked = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path, sorted(request.query.items())))
+        if request.path == "/prefix/api/v1/alertmanagers":
+            address = f"http://{request.host}/am/api/v2/alerts"
+            found = {"activeAlertmanagers": [{"url": address}], "droppedAlertmanagers": []}
+            return web.json_response({"status": "success", "data": found})
+        return web.json_response([ALERT])
+
+    async with serving(answer) as (client, server):
+        (address,) = await client.alertmanagers(server)
+        (alert,) = await client.alerts(address, "A")
+
+    assert (alert.labels["gateway"], alert.receivers) == ("photos", ("pager",))
+    assert asked[1] == ("/am/api/v2/alerts", [("filter", 'alertname="A"')])
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        ({"message": "who are you, token abc?"}, 401, r"^it answers 401$"),
+        ("<html>", 200, "something else than alerts"),
+        ({}, 200, "something else than alerts"),
+        ([{}], 200, "something else than alerts"),
+        (["x"], 200, "something else than alerts"),
+        ([ALERT | {"updatedAt": "2026-03-04T12:00:00"}], 200, "something else than alerts"),
+        ([ALERT | {"labels": []}], 200, "something else than alerts"),
+    ],
+)
+async def test_what_is_no_answer_of_an_alertmanager_is_an_error(
+    body: object, status: int, says: str
+) -> None:
+    """Its words are not repeated: it may be anybody."""
+    async with serving(saying(body, status)) as (client, server):
+        with pytest.raises(PrometheusError, match=says):
+            await client.alerts(server, "A")
+
+
+@pytest.mark.parametrize(
+    "data", [None, [], {"activeAlertmanagers": [1]}, {"activeAlertmanagers": [{}]}], ids=str
+)
+async def test_a_list_of_alertmanagers_of_another_shape_is_an_error(data: object) -> None:
+    """Read as warily as the rest."""
+    async with serving(saying({"status": "success", "data": data})) as (client, server):
+        with pytest.raises(PrometheusError, match="something else than Alertmanagers"):
+            await client.alertmanagers(server)

@@ -12,6 +12,7 @@ from igw_operator import conventions
 from igw_operator.api.windows import BurnTier, Window
 from igw_operator.errors import FieldError, SpecError
 from igw_operator.plan.inputs import PlanInput
+from igw_operator.plan.slo.drill import DRILL_LENGTH, Drill
 from igw_operator.plan.slo.names import (
     BUDGET_REMAINING,
     COVERAGE,
@@ -35,6 +36,7 @@ BUDGET_EXHAUSTED: Final = "InferenceGatewayErrorBudgetExhausted"
 METRICS_ABSENT: Final = "InferenceGatewayMetricsAbsent"
 OPERATOR_BLIND: Final = "InferenceGatewayOperatorBlind"
 BUCKET_MISSING: Final = "InferenceGatewayLatencyBucketMissing"
+ALERT_DRILL: Final = "InferenceGatewayAlertDrill"
 
 # Each has a page of its name among the runbooks.
 ALERT_NAMES: Final = (
@@ -44,6 +46,7 @@ ALERT_NAMES: Final = (
     METRICS_ABSENT,
     OPERATOR_BLIND,
     BUCKET_MISSING,
+    ALERT_DRILL,
 )
 
 # A burn rate needs at least so many bad events behind it. One failure among six requests an
@@ -66,10 +69,10 @@ _WHO: Final = "{{ $labels.namespace }}/{{ $labels.gateway }}"
 class _Alert:
     name: str
     expression: str
-    wait: str
     severity: str
     summary: str
     description: str
+    wait: str = "0s"
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -163,6 +166,23 @@ def build_blindness_alerts(inputs: PlanInput) -> list[Rule]:
         ),
     )
     return [_build_alert(inputs, alert) for alert in alerts]
+
+
+def build_drill_alert(inputs: PlanInput, drill: Drill) -> Rule:
+    """An alert that means nothing, with all that makes a page find its way to somebody."""
+    seconds_left = f"{int(drill.ends_at.timestamp())} - vector(time())"
+    alert = _Alert(
+        name=ALERT_DRILL,
+        # Not before its time, and not after it: whoever forgets the annotation is not called again.
+        expression=f"({seconds_left} > 0) <= {int(DRILL_LENGTH.total_seconds())}",
+        severity="critical",
+        summary="A drill: somebody tries whether pages of a gateway arrive. Nothing is wrong.",
+        # A number has no labels that a template could read.
+        description=f"{inputs.gateway.key} has a drill, asked for at {drill.name}. Nothing is "
+        "wrong, and it ends by itself in {{ $value | humanizeDuration }}.",
+        labels={conventions.ALERT_LABEL_DRILL: drill.name},
+    )
+    return _build_alert(inputs, alert)
 
 
 def _render_tier(tier: BurnTier, objective: Objective, window: Window) -> str:

@@ -13,9 +13,11 @@ from igw_operator.plan.service_monitor import build_monitor_labels
 from igw_operator.plan.slo.alerts import (
     build_blindness_alerts,
     build_burn_alert,
+    build_drill_alert,
     build_exhausted_alert,
 )
 from igw_operator.plan.slo.cost import build_cost_record
+from igw_operator.plan.slo.drill import find_drill
 from igw_operator.plan.slo.objective import Objective, build_objectives
 from igw_operator.plan.slo.records import Rule, build_long_records, build_short_records
 
@@ -50,6 +52,10 @@ def _build_groups(inputs: PlanInput) -> list[dict[str, Any]]:
     if inputs.gateway.spec.slo.alerting.enabled:
         rules = build_blindness_alerts(inputs)
         groups.append(_build_group(inputs, "alerts", conventions.RULE_INTERVAL_SECONDS, rules))
+    if (drill := find_drill(inputs.gateway)) is not None:
+        # In a group of its own: that of the real alerts is not loaded anew for it.
+        rules = [build_drill_alert(inputs, drill)]
+        groups.append(_build_group(inputs, "drill", conventions.RULE_INTERVAL_SECONDS, rules))
     return groups
 
 
