@@ -46,15 +46,22 @@ class PrometheusProcess:
         return f"http://127.0.0.1:{self._port}"
 
     def configure(
-        self, jobs: Sequence[Mapping[str, Any]], groups: Sequence[Mapping[str, Any]]
+        self,
+        jobs: Sequence[Mapping[str, Any]],
+        groups: Sequence[Mapping[str, Any]],
+        alertmanagers: Sequence[str] = (),
     ) -> None:
-        """Have it scrape these jobs and evaluate these rule groups, every second."""
+        """Have it scrape these jobs and evaluate these rule groups, every second.
+
+        ``alertmanagers`` are hosts with ports, to which it sends alerts.
+        """
         rules = {"groups": [{**group, "interval": _SECOND} for group in groups]}
         (self._folder / "rules.yaml").write_text(yaml.safe_dump(rules))
         config = {
             "global": {"scrape_interval": _SECOND, "evaluation_interval": _SECOND},
             "rule_files": ["rules.yaml"],
             "scrape_configs": list(jobs),
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
         }
         (self._folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         if self._process is not None:
