@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import yaml
@@ -88,6 +89,43 @@ def test_a_page_keeps_back_what_comes_of_the_same_errors(
     assert len(alertmanager.alerts()) == len(sent)
     assert sorted(map(str, map(sorted, found))) == sorted(map(str, map(sorted, expected)))
     assert all(labels in found for labels in expected)
+
+
+USUAL: Final = {
+    "source_matchers": ["severity = critical"],
+    "target_matchers": ["severity =~ warning|info"],
+}
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("equal", "is_kept_back"),
+    [(["namespace", "alertname"], True), (["namespace", "alertname", "gateway"], False)],
+    ids=["as it comes", "as the page says"],
+)
+def test_the_usual_rule_needs_one_label_more(
+    config: str, tmp_path: Path, equal: list[str], is_kept_back: bool
+) -> None:
+    """That of kube-prometheus-stack takes two gateways for one; drills it leaves alone."""
+    usual = yaml.safe_load(config)
+    usual["inhibit_rules"] = [USUAL | {"equal": equal}]
+    fast, slow = (
+        labels_of("InferenceGatewayAvailabilityBudgetBurn", burn=speed)
+        for speed in ("fast", "slow")
+    )
+    others = slow | {"gateway": "cats"}
+    sent = [fast, slow, others, labels_of(ALERT_DRILL), labels_of("InferenceGatewayOperatorBlind")]
+    with AlertmanagerProcess(tmp_path, yaml.safe_dump(usual)) as process:
+        process.ask("/api/v2/alerts", [{"labels": labels} for labels in sent])
+        deadline = time.monotonic() + 20
+        while any(it["status"]["state"] == "unprocessed" for it in process.alerts()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        found = find_inhibited(process)
+
+    assert slow in found
+    assert (others in found) is is_kept_back
+    assert len(found) == 1 + is_kept_back
 
 
 def test_the_rules_for_ones_own_alertmanager_are_those_that_are_shipped(config: str) -> None:

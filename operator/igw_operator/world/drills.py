@@ -30,6 +30,7 @@ DRILLS_QUERY: Final = (
     f"[{int(DRILL_LENGTH.total_seconds()) // 60 + 5}m]))"
 )
 _MOST_ALERTMANAGERS: Final = 8
+_MOST_PROBLEMS: Final = 2
 
 Name = tuple[ObjectKey, str]
 """A gateway, and which of its drills."""
@@ -59,17 +60,22 @@ async def fetch_drills(client: PrometheusClient, server: Server) -> DrillAnswer:
     except PrometheusError as error:
         return DrillAnswer(firing=firing, problem=f"{server.name} does not name any: {error}")
     received: dict[Name, DrillReading] = {}
-    problem = ""
+    problems: list[str] = []
     for address in addresses[:_MOST_ALERTMANAGERS]:
         name = name_alertmanager(address)
         try:
             found = await _fetch(client, address, is_trusted=server.manifest is None)
         except PrometheusError as error:
-            problem = problem or f"Alertmanager {name} cannot be asked: {error}"
+            problems.append(f"Alertmanager {name} cannot be asked: {error}")
+            if len(problems) == _MOST_PROBLEMS:
+                break  # the fleet waits for this round
         else:
             _take(received, name, found)
     return DrillAnswer(
-        firing=firing, received=received, alertmanagers=len(addresses), problem=problem
+        firing=firing,
+        received=received,
+        alertmanagers=len(addresses),
+        problem=next(iter(problems), ""),
     )
 
 

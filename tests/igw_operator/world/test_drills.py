@@ -146,6 +146,16 @@ async def test_a_crowd_of_alertmanagers_is_not_asked() -> None:
     assert len(client.asked) == 8
 
 
+async def test_who_does_not_answer_is_not_waited_for_again_and_again() -> None:
+    """Each silence costs seconds, in which no gateway hears anything."""
+    many = [f"http://10.0.0.{number}:9093/api/v2/alerts" for number in range(5)]
+    client = FakeClient({PHOTOS: AT.timestamp()}, *many)
+    client.alerts_at = dict.fromkeys(many, PrometheusError("no answer within 10 s"))
+
+    assert (await ask(client)).problem.startswith("Alertmanager http://10.0.0.0:9093 cannot")
+    assert client.asked == many[:2]
+
+
 @pytest.mark.parametrize("since", [float("nan"), float("inf"), 1e300])
 async def test_a_time_that_is_none_is_an_error(since: float) -> None:
     """As any other answer that is none."""
