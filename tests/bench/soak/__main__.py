@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.operator.machine import describe_machine
+from bench.machine import describe_machine
 from bench.sending import running
 from bench.soak.page import FULL_SECONDS, build_page, build_table, judge
 from bench.soak.readings import Reading, Watch, fit_slope

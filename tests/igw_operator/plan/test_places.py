@@ -102,6 +102,7 @@ def test_the_server_is_told_all_of_each_model() -> None:
         "sha256": "0" * 64,
         "precision": "bf16",
         "engine": "auto",
+        "torchCompile": False,
     }
 
 
