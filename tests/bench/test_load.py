@@ -204,6 +204,7 @@ def a_server() -> Iterator[tuple[_Server, str]]:
         thread.join()
 
 
+@pytest.mark.integration
 def test_a_load_is_sent_as_it_was_planned() -> None:
     """Every request of the schedule, bodies in turn, on connections that are kept, or not."""
     with a_server() as (server, url):
@@ -218,6 +219,7 @@ def test_a_load_is_sent_as_it_was_planned() -> None:
         assert not any(it.reused for it in report.samples)
 
 
+@pytest.mark.integration
 def test_a_load_can_be_ended_early_and_loses_no_answer() -> None:
     """Requests that are out are waited for; those that were still to come are not sent."""
     with (
@@ -232,6 +234,7 @@ def test_a_load_can_be_ended_early_and_loses_no_answer() -> None:
     assert report.samples[-1].ended >= 1
 
 
+@pytest.mark.integration
 def test_clients_ask_again_when_they_are_answered() -> None:
     """A closed loop has as many requests out as it has clients, and needs no more connections."""
     with a_server() as (server, url):
@@ -240,6 +243,7 @@ def test_clients_ask_again_when_they_are_answered() -> None:
         assert server.connections == 3
 
 
+@pytest.mark.integration
 def test_what_is_not_answered_is_a_failure_and_says_why() -> None:
     """Nobody listens, nobody answers in time."""
 
@@ -266,6 +270,7 @@ def test_what_is_not_answered_is_a_failure_and_says_why() -> None:
     assert len(refused.failed) == len(refused.samples) > 0
 
 
+@pytest.mark.integration
 def test_the_generator_runs_where_the_project_is_not() -> None:
     """Its text is enough, and it may tell what becomes of each request at once."""
     source = Path(load_module.__file__).read_text()

@@ -57,7 +57,14 @@ def some_results(**contestants: dict[str, Any]) -> dict[str, Any]:
         "contestants": found,
         "titles": {it: it.title() for it in names},
         "sends": dict.fromkeys(names, "a JPEG"),
-        "raw": {"bf16": {"infer": 64.0, "whole": 62.0}},
+        "raw": {
+            "bf16": {
+                "infer": 64.0,
+                "whole": 62.0,
+                "decode_seconds": 0.001,
+                "preprocess_seconds": 0.001,
+            }
+        },
         "served": {"bf16": 60.0},
     }
 

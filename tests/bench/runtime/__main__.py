@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import signal
+import sys
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -34,8 +36,10 @@ _LIBRARIES: Final = ("openvino", "uvicorn", "numpy", "pillow", "opentelemetry-sd
 def main() -> None:
     """Measure, print, and keep the numbers unless told otherwise."""
     options = _parse()
+    # Else the servers would outlive a run that is ended early.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     began, lengths = time.monotonic(), QUICK if options.quick else FULL
-    with tempfile.TemporaryDirectory(prefix="igw-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="igw-serve-") as folder:
         plan = Plan(folder=Path(folder), **lengths)  # type: ignore[arg-type]
         run = Run(plan=plan, say=_say, only=frozenset(filter(None, options.only.split(","))))
         install(run)

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from bench.runtime import pictures
 from bench.runtime.environments import ensure_environment
-from bench.runtime.peers.bounds import DEADLINE_SECONDS
+from bench.runtime.peers.bounds import CORES, DEADLINE_SECONDS
 
 ROOT: Final = Path(__file__).parents[3]
 OURS: Final = "ours"
@@ -226,7 +226,7 @@ def _write_mlserver_settings(module: str, folder: Path, port: int) -> None:
         "debug": False,
     }
     if module.endswith(".same"):
-        settings["parallel_workers"] = os.cpu_count() or 1
+        settings["parallel_workers"] = CORES
     (folder / "settings.json").write_text(json.dumps(settings))
     model = {"name": "classifier", "implementation": f"{module}.ClassifierModel"}
     (folder / "model-settings.json").write_text(json.dumps(model))

@@ -104,7 +104,7 @@ def measure_contestants(run: Run) -> Numbers:
         "titles": {it.name: it.title for it in [*same, *documented]},
         "sends": {it.name: it.sends for it in [*same, *documented]},
         "raw": {
-            precision: {kind: median(it[kind] for it in found) for kind in ("infer", "whole")}
+            precision: {kind: median(it[kind] for it in found) for kind in found[0]}
             for precision, found in run.raw.items()
         },
         "served": {precision: median(found) for precision, found in run.served.items()},

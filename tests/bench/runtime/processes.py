@@ -150,7 +150,10 @@ def _wait_ready(server: Server, began: float) -> None:
         if server.process.poll() is not None:
             break
         time.sleep(0.025)
-    raise StartError(server.explain())
+    code = server.process.poll()
+    what = f"not ready in {_READY_SECONDS:.0f} s" if code is None else f"ended with {code}"
+    message = f"{what}\n{server.explain()}".strip()
+    raise StartError(message)
 
 
 def _or_zero(read: Callable[[int], float], pid: int) -> float:

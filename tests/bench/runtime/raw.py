@@ -11,11 +11,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from bench.runtime.peers.bounds import CORES
 from bench.runtime.peers.engine import Classifier
 from bench.runtime.pictures import draw_pictures
+
+T = TypeVar("T")
 
 
 def count_per_second(work: Callable[[int], object], threads: int, seconds: float) -> float:
@@ -37,6 +41,15 @@ def count_per_second(work: Callable[[int], object], threads: int, seconds: float
     return sum(counts) / (time.monotonic() - began)
 
 
+def time_each(work: Callable[[T], object], items: Sequence[T], repeats: int = 25) -> float:
+    """Return the processor time of one item, in one thread."""
+    spent = time.thread_time()
+    for _ in range(repeats):
+        for item in items:
+            work(item)
+    return (time.thread_time() - spent) / repeats / len(items)
+
+
 def main() -> None:
     """Measure both, the tensors first."""
     parser = argparse.ArgumentParser()
@@ -45,8 +58,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=3)
     options = parser.parse_args()
     os.environ |= {"BENCH_PACKAGE": str(options.package), "BENCH_PRECISION": options.precision}
-    threads = os.cpu_count() or 1
-    classifier, pictures = Classifier(streams=threads), draw_pictures()
+    classifier, pictures = Classifier(streams=CORES), draw_pictures()
     tensors = [classifier.prepare(it)[None] for it in pictures]
 
     def infer(number: int) -> object:
@@ -55,10 +67,13 @@ def main() -> None:
     def classify(number: int) -> object:
         return classifier.classify(pictures[number % len(pictures)])
 
-    count_per_second(infer, threads, 0.5)
+    count_per_second(infer, CORES, 0.5)
+    images = [classifier.decode(it) for it in pictures]
     found = {
-        "infer": count_per_second(infer, threads, options.seconds),
-        "whole": count_per_second(classify, threads, options.seconds),
+        "decode_seconds": time_each(classifier.decode, pictures),
+        "preprocess_seconds": time_each(classifier.preprocess, images),
+        "infer": count_per_second(infer, CORES, options.seconds),
+        "whole": count_per_second(classify, CORES, options.seconds),
     }
     print(json.dumps(found))  # noqa: T201
 

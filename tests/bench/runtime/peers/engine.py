@@ -11,6 +11,7 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 import numpy as np
+from PIL import Image
 
 from igw_runtime.engines.openvino_engine import OpenVinoEngine
 from igw_runtime.engines.protocol import Batch, EngineOptions, Session
@@ -51,7 +52,15 @@ class Classifier:
 
     def prepare(self, picture: bytes) -> Tensor:
         """Decode and preprocess one picture."""
-        return self._preprocessor(self._decoder.decode(self._decoder.open(picture)))
+        return self.preprocess(self.decode(picture))
+
+    def decode(self, picture: bytes) -> Image.Image:
+        """Decode one picture, at a fraction of its size if it is large."""
+        return self._decoder.decode(self._decoder.open(picture))
+
+    def preprocess(self, image: Image.Image) -> Tensor:
+        """Resize, crop and normalise."""
+        return self._preprocessor(image)
 
     def infer(self, batch: Batch) -> Batch:
         """Run one batch on a session that is free."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import bentoml
 from bentoml.validators import ContentType
 
-from bench.runtime.peers.bounds import DEADLINE_SECONDS
+from bench.runtime.peers.bounds import CORES, DEADLINE_SECONDS
 from bench.runtime.peers.engine import Classifier
 
 
 @bentoml.service(
-    workers=os.cpu_count(),
+    workers=CORES,
     threads=1,
     traffic={"timeout": DEADLINE_SECONDS, "max_concurrency": 64},
 )

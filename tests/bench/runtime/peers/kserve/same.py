@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import kserve
 
+from bench.runtime.peers.bounds import CORES
 from bench.runtime.peers.engine import Classifier
-
-_CORES = os.cpu_count() or 1
 
 
 class ClassifierModel(kserve.Model):  # type: ignore[misc]
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self._classifier = Classifier(streams=_CORES)
-        self._threads = ThreadPoolExecutor(_CORES)
+        self._classifier = Classifier(streams=CORES)
+        self._threads = ThreadPoolExecutor(CORES)
         self.ready = True
 
     async def predict(

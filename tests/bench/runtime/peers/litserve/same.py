@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import os
 from typing import Any
 
 import litserve
 
-from bench.runtime.peers.bounds import DEADLINE_SECONDS, PORT
+from bench.runtime.peers.bounds import CORES, DEADLINE_SECONDS, PORT
 from bench.runtime.peers.engine import Classifier
 
 
@@ -30,7 +29,7 @@ if __name__ == "__main__":
     server = litserve.LitServer(
         ClassifierApi(),
         accelerator="cpu",
-        workers_per_device=os.cpu_count(),
+        workers_per_device=CORES,
         timeout=DEADLINE_SECONDS,
     )
     server.run(host="127.0.0.1", port=PORT, generate_client_file=False)

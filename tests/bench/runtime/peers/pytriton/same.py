@@ -7,7 +7,6 @@ are of one: on CPUs larger ones win nothing.
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from pytriton.model_config import DynamicBatcher, ModelConfig, Tensor
 from pytriton.model_config.common import QueuePolicy
 from pytriton.triton import Triton, TritonConfig
 
-from bench.runtime.peers.bounds import DEADLINE_SECONDS, PORT
+from bench.runtime.peers.bounds import CORES, DEADLINE_SECONDS, PORT
 from bench.runtime.peers.engine import Classifier
 
 
@@ -33,15 +32,14 @@ def build_instance(classifier: Classifier) -> Any:
 
 
 if __name__ == "__main__":
-    cores = os.cpu_count() or 1
-    shared = Classifier(streams=cores)
+    shared = Classifier(streams=CORES)
     config = TritonConfig(
         http_address="127.0.0.1", http_port=PORT, allow_grpc=False, allow_metrics=False
     )
     with Triton(config=config) as triton:
         triton.bind(
             model_name="classifier",
-            infer_func=[build_instance(shared) for _ in range(cores)],
+            infer_func=[build_instance(shared) for _ in range(CORES)],
             inputs=[Tensor(name="image", dtype=bytes, shape=(1,))],
             outputs=[Tensor(name="output", dtype=bytes, shape=(1,))],
             config=ModelConfig(
