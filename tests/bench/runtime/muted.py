@@ -30,14 +30,15 @@ def mute_logs() -> None:
 def mute_metrics() -> None:
     """Let no metric count."""
     from igw_runtime.telemetry.histogram import LiveHistogram  # noqa: PLC0415
-    from igw_runtime.telemetry.metrics import Metrics  # noqa: PLC0415
+    from igw_runtime.telemetry.model_metrics import ModelMeter  # noqa: PLC0415
 
     _replace(MetricWrapperBase, labels=_itself)
     _replace(prometheus_client.Counter, inc=_nothing)
     _replace(prometheus_client.Gauge, set=_nothing, set_to_current_time=_nothing)
     for histogram in (prometheus_client.Histogram, prometheus_client.Summary, LiveHistogram):
         _replace(histogram, observe=_nothing)
-    _replace(Metrics, count_prediction=_nothing, count_inference=_nothing)
+    _replace(ModelMeter, observe_stage=_nothing, count_request=_nothing)
+    _replace(ModelMeter, count_inference=_nothing, count_prediction=_nothing)
 
 
 def mute_traces() -> None:
@@ -71,6 +72,7 @@ def main() -> None:
 
 def _replace(owner: Any, **functions: Any) -> None:
     for name, function in functions.items():
+        assert hasattr(owner, name), f"{owner} has no {name} that could be muted"
         setattr(owner, name, function)
 
 
