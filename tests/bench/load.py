@@ -22,6 +22,7 @@ import json
 import math
 import os
 import random
+import select
 import signal
 import socket
 import sys
@@ -314,6 +315,19 @@ class Connection(asyncio.Protocol):
         """Whether the server has not hung up, as far as is known."""
         return self._transport is not None and not self._transport.is_closing()
 
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has arrived that is still to be looked at.
+
+        On an unused connection that can only be its end, which every pool looks for before it
+        sends: the event loop may be too busy to have noticed.
+        """
+        if self._transport is None:
+            return False
+        poll = select.poll()
+        poll.register(self._transport.get_extra_info("socket").fileno(), select.POLLIN)
+        return not poll.poll(0)
+
     async def ask(self, request: bytes) -> Answer:
         """Send a whole request and wait for its answer; raises `BrokenAnswerError`."""
         if self._transport is None or not self.alive:
@@ -452,8 +466,9 @@ class _Generator:
     async def _get_connection(self, *, fresh: bool) -> Connection:
         while self._idle and not fresh:
             connection = self._idle.pop()
-            if connection.alive:
+            if connection.alive and connection.silent:
                 return connection
+            connection.close()
             self._open -= 1
         if self._open >= self._load.max_connections:
             message = "the generator has no connection left"

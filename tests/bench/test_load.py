@@ -1,6 +1,7 @@
 import asyncio
 import json
 import math
+import socket
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import bench.load as load_module
 from bench.load import (
     AnswerReader,
     BrokenAnswerError,
+    Connection,
     Load,
     Report,
     Sample,
@@ -268,6 +270,20 @@ def test_what_is_not_answered_is_a_failure_and_says_why() -> None:
     assert all(it.seconds < 0.9 for it in slow.samples)
     refused = send(Load(url=nobody, bodies=[b"x"], rate=20, seconds=0.3))
     assert len(refused.failed) == len(refused.samples) > 0
+
+
+async def test_a_connection_that_was_closed_meanwhile_is_not_used() -> None:
+    """Also if the generator was too busy to notice: no pool of a client would send on it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        connection = await Connection.open("127.0.0.1", listener.getsockname()[1])
+        peer, _ = listener.accept()
+        before = (connection.alive, connection.silent)
+        peer.close()
+        sleep(0.05)  # noqa: ASYNC251  the event loop is to notice nothing
+        after = (connection.alive, connection.silent)
+        connection.close()
+
+    assert (before, after) == ((True, True), (True, False))
 
 
 @pytest.mark.integration

@@ -183,9 +183,18 @@ def test_no_request_is_lost_however_replicas_go(
 
 
 def describe(report: Report) -> list[str]:
-    """What was lost, and when."""
+    """What was lost, and when; and whether the machine was too busy for such a load at all."""
+    late, usual = report.lag_seconds, report.latency(50)
+    lost = f"{len(report.failed)} of {len(report.samples)}"
+    return [
+        f"{lost}; half of the answers took {usual:.2f} s, requests went out {late:.2f} s late",
+        *_list_failed(report),
+    ]
+
+
+def _list_failed(report: Report) -> list[str]:
     return [
         f"after {it.intended:.2f} s, {it.seconds:.2f} s later: {it.fault or it.status}, "
         f"on a {'kept' if it.reused else 'new'} connection"
-        for it in report.failed[:20]
+        for it in report.failed[:10]
     ]
