@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from igw_operator.api.runtime import DEFAULT_COLLECTOR_IMAGE
-from localnode.ensure import find_needs, image_step_name, plan_steps, select_steps
+from localnode.ensure import (
+    find_needs,
+    image_step_name,
+    list_parts,
+    plan_steps,
+    select_steps,
+)
 from localnode.errors import NodeError
 from localnode.runtime import PAUSE_IMAGE
 from localnode.versions import load_versions
@@ -20,9 +26,19 @@ SETS = VERSIONS.sets
 DEMO_MANIFESTS = ("tests/node/addons", "manifests/monitoring", "manifests/overlays/demo")
 
 
-def test_nothing_named_selects_everything() -> None:
-    """Without a choice every step is run."""
-    assert select_steps(NEEDS, [], SETS) == set(NAMES)
+def test_a_node_is_made_of_everything_but_what_is_made_on_demand() -> None:
+    """Without a choice every step is run, unless only some who name it want what it makes."""
+    on_demand = {tool.name for tool in VERSIONS.tools.values() if tool.on_demand}
+
+    made = select_steps(NEEDS, list_parts(VERSIONS), SETS)
+
+    assert on_demand
+    assert made == set(NAMES) - on_demand
+
+
+def test_a_set_brings_what_is_made_on_demand() -> None:
+    """Who names it gets it."""
+    assert select_steps(NEEDS, ["bench"], SETS) == {"rule-replay", "sloth"}
 
 
 def test_an_image_brings_its_binaries() -> None:
@@ -71,7 +87,7 @@ def test_the_first_demo_builds_for_less_than_half_an_hour() -> None:
 
 def test_an_unknown_step_is_refused_with_the_choice() -> None:
     """A typing error lists the steps there are."""
-    with pytest.raises(NodeError, match="choose from core, demo, integration, packages"):
+    with pytest.raises(NodeError, match="choose from core, demo, integration, bench, packages"):
         select_steps(NEEDS, ["kubelettuce"], SETS)
 
 

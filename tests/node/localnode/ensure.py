@@ -26,9 +26,10 @@ _IMAGE_SECONDS = 4
 
 
 def ensure(versions: Versions, *, only: Iterable[str] = (), jobs: int = 0) -> bool:
-    """Make everything, or the named steps and sets and their needs; tell if any was missing."""
+    """Make the node, or the named steps and sets and their needs; tell if any was missing."""
     steps = plan_steps(versions, jobs=jobs)
-    wanted = select_steps(find_needs(versions), only, versions.sets)
+    asked = list(only) or list_parts(versions)
+    wanted = select_steps(find_needs(versions), asked, versions.sets)
     return run_steps([step for step in steps if step.name in wanted])
 
 
@@ -62,15 +63,19 @@ def find_needs(versions: Versions) -> dict[str, set[str]]:
     return needs
 
 
+def list_parts(versions: Versions) -> list[str]:
+    """Return the steps of what the node is made of: all but those that are made on demand."""
+    on_demand = {tool.name for tool in versions.tools.values() if tool.on_demand}
+    return [name for name in find_needs(versions) if name not in on_demand]
+
+
 def select_steps(
     needs: Mapping[str, set[str]],
     only: Iterable[str],
     sets: Mapping[str, Sequence[str]],
 ) -> set[str]:
-    """Return the steps to run: all of them, or those named, alone or in a set, and their needs."""
+    """Return the steps to run: those named, alone or in a set, and their needs."""
     asked = list(only)
-    if not asked:
-        return set(needs)
     selected: set[str] = set()
     while asked:
         name = asked.pop()

@@ -29,6 +29,8 @@ class GoTool:
     tags: str = ""
     share: dict[str, dict[str, str]] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
+    on_demand: bool = False
+    """Left out where everything is made: only some who name it want it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
