@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime generate golden lock lock-peers parts clean
+.PHONY: help demo demo-down test check unit integration e2e test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-slo generate golden lock lock-peers parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (
 
 bench-runtime: $(VENV)/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 7 GB)
 	@$(PY) -m bench.runtime $(ARGUMENTS)
+
+bench-slo: $(VENV)/.ready ## Compare SLO rules, ours and Sloth's, with the truth of a month (20 minutes)
+	@$(PY) -m bench.slo $(ARGUMENTS)
 
 ##@ Change it
 generate: $(VENV)/.ready ## Write crds/, install.yaml, dashboards, reference pages, protocol messages
