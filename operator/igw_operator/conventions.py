@@ -99,6 +99,7 @@ METRIC_SPANS_LOST: Final = "igw_runtime_spans_lost_total"
 TARGET_COMPONENT: Final = "component"
 # One observation for each prediction, whatever its class.
 METRIC_PREDICTIONS: Final = "model_prediction_confidence_count"
+METRIC_PROCESS_START: Final = "process_start_time_seconds"
 METRIC_QUEUE: Final = "inference_queue_size"
 # Its label hash is the digest of the live settings that a pod follows.
 METRIC_LIVE_SETTINGS: Final = "igw_runtime_live_settings_info"

@@ -57,6 +57,7 @@ def test_metrics_are_on_their_own_port(server: ServerProcess) -> None:
 
     assert 'http_requests_total{endpoint="/predict",method="POST",status="2xx"}' in server.metrics()
     assert b"process_resident_memory_bytes" in server.get("/metrics")[1]
+    assert b"process_start_time_seconds" in server.get("/metrics")[1]  # the SLO rules read it
     assert re.search(r'model_memory_usage_bytes\{model="colours"\} \d', server.metrics())
 
 

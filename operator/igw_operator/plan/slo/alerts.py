@@ -26,6 +26,7 @@ from igw_operator.plan.slo.records import (
     TILE_SECONDS,
     Rule,
     render_event_count,
+    render_seen_samples,
     render_seen_tiles,
     render_tile_count,
 )
@@ -196,14 +197,17 @@ def _render_tier(tier: BurnTier, objective: Objective, window: Window) -> str:
 
 
 def _render_evidence(tier: BurnTier, objective: Objective) -> tuple[str, ...]:
+    # A new gateway's first minutes are all that its hours and days hold: its first answer may be
+    # slow. It waits until there is as much history as the short window is long.
     if tier.speed == "fast":
         bad = render_event_count(EVENTS_BAD, objective, tier.long_window)
-        return (f"{bad} >= {MIN_BAD_EVENTS}",)
-    # A new gateway's first minutes are all that its days hold. A ticket can wait until there
-    # is as much history as the short window is long; a page cannot.
-    bad = render_tile_count(TILE_BAD, objective, tier.long_window)
-    seen = render_seen_tiles(objective, tier.long_window)
-    return (f"{bad} >= {MIN_BAD_EVENTS}", f"{seen} >= {tier.short_seconds // TILE_SECONDS}")
+        seen = render_seen_samples(objective, tier.long_window)
+        enough = tier.short_seconds // conventions.RULE_INTERVAL_SECONDS
+    else:
+        bad = render_tile_count(TILE_BAD, objective, tier.long_window)
+        seen = render_seen_tiles(objective, tier.long_window)
+        enough = tier.short_seconds // TILE_SECONDS
+    return (f"{bad} >= {MIN_BAD_EVENTS}", f"{seen} >= {enough}")
 
 
 def _build_alert(inputs: PlanInput, alert: _Alert) -> Rule:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-EVENTS_TOTAL: Final = "igw:slo_events_total:rate5m"
-EVENTS_BAD: Final = "igw:slo_events_bad:rate5m"
+EVENTS_TOTAL: Final = "igw:slo_events_total:sum30s"
+EVENTS_BAD: Final = "igw:slo_events_bad:sum30s"
 TILE_TOTAL: Final = "igw:slo_events_total:sum10m"
 TILE_BAD: Final = "igw:slo_events_bad:sum10m"
 BUDGET_REMAINING: Final = "igw:slo_error_budget_remaining:ratio"

@@ -13,7 +13,13 @@ from igw_operator.api.objects import Gateway
 from igw_operator.plan.slo.names import EVENTS_TOTAL
 from igw_operator.plan.slo.promql import render_le, render_number, render_selector
 
-_RATE_WINDOW: Final = "5m"
+# Counters are read as of some time ago. The samples of a scrape that is under way, which takes
+# 10 s at most, are of before the evaluation: who reads up to now misses them for good.
+_SETTLED_SECONDS: Final = 15
+_BEFORE_SECONDS: Final = _SETTLED_SECONDS + conventions.RULE_INTERVAL_SECONDS
+_RECENT: Final = "2m"  # what a pod counted last is read also once the pod is gone
+_BRIDGED: Final = "1h"  # who was not scraped for less goes on where it was
+_YOUNG_SECONDS: Final = 600
 _ENDPOINTS: Final = f'endpoint=~"{conventions.ENDPOINT_PATTERN}"'
 
 
@@ -36,9 +42,9 @@ class Objective:
     target: Decimal
     """Share of good events, 0 to 1."""
     total: str
-    """PromQL: events a second."""
+    """PromQL: events since the evaluation before."""
     bad: str
-    """PromQL: bad events a second."""
+    """PromQL: bad events since the evaluation before."""
     counters: Counters
 
     @property
@@ -83,9 +89,9 @@ def _build_availability(identity: Mapping[str, str], slo: Slo) -> Objective:
         name="availability",
         labels=labels,
         target=_read_target(slo.availability.objective),
-        total=f"sum(rate({total}[{_RATE_WINDOW}]))",
+        total=f"sum({_render_events(identity, total)})",
         # Where no request ever failed there is no such series: no errors, not no data.
-        bad=f"sum(rate({failed}[{_RATE_WINDOW}])) or 0 * {_render_recorded_total(labels)}",
+        bad=f"sum({_render_events(identity, failed)}) or 0 * {_render_recorded_total(labels)}",
         counters=Counters(total=total, bad=failed),
     )
 
@@ -98,14 +104,17 @@ def _build_latency(identity: Mapping[str, str], slo: Slo) -> Objective:
     counter = render_selector(f"{conventions.METRIC_DURATION}_count", identity, *only)
     le = f'le="{render_le(threshold)}"'
     bucket = render_selector(f"{conventions.METRIC_DURATION}_bucket", identity, *only, le)
-    fast = _render_whole_rate(bucket, bucket=bucket, counter=counter)
+    answers, fast = (_render_events(identity, each) for each in (counter, bucket))
     return Objective(
         name="latency",
         labels=labels,
         target=_read_target(slo.latency.objective),
-        total=_render_whole_rate(counter, bucket=bucket, counter=counter),
+        # A new threshold gives running pods a new bucket, one pod after the other. A bucket that
+        # has no number of before has no events yet, and then its pod has no answers either:
+        # otherwise all of them would read as slow, and every SLO edit would page.
+        total=f"sum({answers} and ignoring(le) {fast})",
         # No filler: a missing bucket is no data, and must never read as "all fast".
-        bad=f"clamp_min({_render_recorded_total(labels)} - {fast}, 0)",
+        bad=f"clamp_min({_render_recorded_total(labels)} - sum({fast}), 0)",
         counters=Counters(total=counter, good=bucket),
     )
 
@@ -116,16 +125,22 @@ def _render_recorded_total(labels: Mapping[str, str]) -> str:
     return f"sum({render_selector(EVENTS_TOTAL, labels)})"
 
 
-def _render_whole_rate(series: str, *, bucket: str, counter: str) -> str:
-    """The rate of those series whose bucket is as old, within the window, as their counter.
+def _render_events(identity: Mapping[str, str], counter: str) -> str:
+    """What each counter has counted since the evaluation before: its number less its earlier one.
 
-    A new threshold gives running pods a new bucket, one pod after the other. Until it has been
-    there for a whole window, its rate falls short of the counter's, and the difference would
-    read as slow requests: every SLO edit would page.
+    One evaluation begins where the one before it ended, so that sums of these are exact over any
+    time. ``rate`` is not: it guesses at both ends of its window (a counter's first events count
+    for less), is late by half of it, and forgets what happened in a gap of its length.
     """
-    seen, wanted = (f"count_over_time({each}[{_RATE_WINDOW}])" for each in (bucket, counter))
-    rate = f"rate({series}[{_RATE_WINDOW}])"
-    return f"sum({rate} and ignoring(le) ({seen} == ignoring(le) {wanted}))"
+    now = f"last_over_time({counter}[{_RECENT}] offset {_SETTLED_SECONDS}s)"
+    before = f"last_over_time({counter}[{_BRIDGED}] offset {_BEFORE_SECONDS}s)"
+    started = render_selector(conventions.METRIC_PROCESS_START, identity)
+    # Counted less than before, it began anew, and all that it has is new.
+    counted = f"{now} - {before} * ({before} <= bool {now})"
+    # So it is where a process began and was not scraped yet. An old process that was not scraped
+    # yet is one of which Prometheus knew nothing, or by other labels.
+    begun = f"{now} and on(namespace, gateway, pod) ({started} > time() - {_YOUNG_SECONDS})"
+    return f"({counted} or {begun})"
 
 
 def _read_target(percent: float) -> Decimal:

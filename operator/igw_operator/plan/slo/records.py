@@ -49,8 +49,13 @@ _TILES_OF_MONTH: Final = (
 
 
 def render_event_count(name: str, objective: Objective, window: str) -> str:
-    """How many events a recorded rate stands for: each sample counts for one interval."""
-    return f"sum_over_time({objective.record(name)}[{window}]) * {_INTERVAL}"
+    """How many events a window of hours holds."""
+    return f"sum_over_time({objective.record(name)}[{window}])"
+
+
+def render_seen_samples(objective: Objective, window: str) -> str:
+    """How many evaluations within a window of hours saw the gateway."""
+    return f"count_over_time({objective.record(EVENTS_TOTAL)}[{window}])"
 
 
 def render_tile_count(name: str, objective: Objective, window: str) -> str:
@@ -65,22 +70,27 @@ def render_seen_tiles(objective: Objective, window: str) -> str:
 
 
 def build_short_records(objective: Objective) -> list[Rule]:
-    """Events, then the ratios made of them; the order within the group matters."""
+    """Events, then what is made of them; the order within the group matters."""
+    tiles = ((TILE_TOTAL, EVENTS_TOTAL), (TILE_BAD, EVENTS_BAD))
     return [
         # Here and not among the days: who edits an objective sees it at the next evaluation.
         _build_record(OBJECTIVE, f"vector({render_number(objective.target)})", objective),
         _build_record(EVENTS_TOTAL, objective.total, objective),
         _build_record(EVENTS_BAD, objective.bad, objective),
+        # Here as well: a tile has to end with the last events before its mark, and what comes
+        # after the mark begins with the next ones.
+        *(
+            _build_record(tile, render_event_count(events, objective, TILE), objective)
+            for tile, events in tiles
+        ),
         *(_build_short_ratio(window, objective) for window in _SHORT_WINDOWS),
     ]
 
 
 def build_long_records(objective: Objective, window: Window) -> list[Rule]:
-    """Tiles, ratios of days, and what remains of the budget (negative once it is overspent)."""
+    """Ratios of days, and what remains of the budget (negative once it is overspent)."""
     spent = f"{objective.record(ratio_name(window))} / {objective.budget}"
     return [
-        _build_record(TILE_TOTAL, render_event_count(EVENTS_TOTAL, objective, TILE), objective),
-        _build_record(TILE_BAD, render_event_count(EVENTS_BAD, objective, TILE), objective),
         *(_build_long_ratio(each, objective) for each in (*_LONG_WINDOWS, window)),
         _build_record(BUDGET_REMAINING, f"1 - {spent}", objective),
         _build_record(COVERAGE, _render_coverage(objective, window), objective),
@@ -88,11 +98,11 @@ def build_long_records(objective: Objective, window: Window) -> list[Rule]:
 
 
 def _build_short_ratio(window: str, objective: Objective) -> Rule:
-    bad, total = objective.record(EVENTS_BAD), objective.record(EVENTS_TOTAL)
-    if window != "5m":
-        # Sums of rates, then one division: an hour counts by its traffic. An average of
-        # ratios would let an idle night outvote a busy hour, and needs no raw samples either.
-        bad, total = f"sum_over_time({bad}[{window}])", f"sum_over_time({total}[{window}])"
+    # Sums, then one division: an hour counts by its traffic. An average of ratios would let an
+    # idle night outvote a busy hour, and needs no raw samples either.
+    bad, total = (
+        render_event_count(name, objective, window) for name in (EVENTS_BAD, EVENTS_TOTAL)
+    )
     return _build_ratio(window, bad, total, objective)
 
 
@@ -117,14 +127,17 @@ def _render_tiles(name: str, objective: Objective, window: str) -> str:
     return f"{tile}[{window}:{TILE}]"
 
 
-def _render_tiled_events(tile: str, rate: str, objective: Objective, window: str) -> str:
+def _render_tiled_events(tile: str, events: str, objective: Objective, window: str) -> str:
     """All events of a long window: those of whole tiles, and those since the last mark.
 
     Either may be missing, of a new gateway or of one that is not scraped any more.
     """
     tiles = render_tile_count(tile, objective, window)
-    recent = f"({objective.record(rate)} and on() (vector(time()) > {_LAST_MARK}))"
-    rest = f"sum_over_time({recent}[{TILE}:{_INTERVAL}s]) * {_INTERVAL}"
+    sample = objective.record(events)
+    # Each sample once: a missing one would be taken for the one before it.
+    fresh = f"{sample} and (timestamp({sample}) > time() - {_INTERVAL})"
+    recent = f"({fresh} and on() (vector(time()) > {_LAST_MARK}))"
+    rest = f"sum_over_time({recent}[{TILE}:{_INTERVAL}s])"
     parts = (
         f'label_replace({tiles}, "part", "tiles", "", "")',
         f'label_replace({rest}, "part", "rest", "", "")',

@@ -60,8 +60,9 @@ def rates() -> Iterator[Sample]:
     for begin in DETAILED:
         for step in range(-20, 31):
             at = begin + timedelta(seconds=30 * step - 10)
-            yield Sample(OBJECTIVE.record(EVENTS_TOTAL), at.timestamp(), A_SECOND)
-            yield Sample(OBJECTIVE.record(EVENTS_BAD), at.timestamp(), A_SECOND * share(at))
+            total = A_SECOND * 30
+            yield Sample(OBJECTIVE.record(EVENTS_TOTAL), at.timestamp(), total)
+            yield Sample(OBJECTIVE.record(EVENTS_BAD), at.timestamp(), total * share(at))
 
 
 @pytest.fixture(scope="module")
