@@ -17,6 +17,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ from runtime_kit.colours import write_package
 from runtime_kit.process import ServerProcess, a_server
 
 _FOLDER: Final = Path(__file__).parents[3] / "docs" / "benchmarks"
+_LIBRARIES: Final = ("openvino", "uvicorn", "numpy", "pillow")
 MAX_SECONDS: Final = 1800
 _SETTLE_SECONDS: Final = 12.0
 """After the traffic, until what was left half-way has run out of its time."""
@@ -43,7 +45,7 @@ def main() -> None:
     os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "4194304")  # as in the image
     results: dict[str, Any] = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "machine": describe_machine(),
+        "machine": describe_machine({name: version(name) for name in _LIBRARIES}),
         "seconds": seconds,
     }
     with tempfile.TemporaryDirectory(prefix="igw-soak-") as folder:

@@ -101,7 +101,7 @@ def test_quantised_network_is_served_as_int8(export: Export, tmp_path: Path) -> 
     budget = CpuBudget(threads=2, quota_cores=2.0, limited=True, stat_path=None)
     loaded = load_model(settings, ServingSettings(maxBatch=2), tmp_path, budget)
     metrics = Metrics(MetricsSettings())
-    metrics.show_model(loaded.served)
+    metrics.models.show(loaded.served)
     labels = {"model": "lite", "version": "1", "engine": "openvino", "device": "cpu"}
     labels["weights"] = str(package.manifest.weights)
 

@@ -103,7 +103,7 @@ async def test_unsampled_requests_record_no_span_but_keep_their_ids(bench: Bench
 
 async def test_spans_that_nobody_keeps_are_not_made(bench: Bench) -> None:
     """A worker does not even ask for them: they would cost nearly what kept ones do."""
-    bench.pool._classifier._tracer = None  # type: ignore[assignment]
+    bench.lanes[0].classifier._tracer = None  # type: ignore[assignment]
 
     assert (await bench.client.post("/predict", PNG, traceparent=UNSAMPLED)).status == 200
     assert (await bench.client.post("/predict", PNG, traceparent=SAMPLED)).status == 500
