@@ -23,7 +23,9 @@ FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # The address that the pages have, of the demo's Alertmanager.
 ALERTMANAGER: Final = "http://127.0.0.1:30093"
 
-ON_A_NODE: Final = re.compile(r" (logs|top|port-forward) |apiservice|--raw|describe hpa keda-hpa")
+ON_A_NODE: Final = re.compile(
+    r" (logs|top|exec|port-forward) |apiservice|--raw|describe hpa keda-hpa"
+)
 """What only a kubelet, or a server behind the aggregation layer, can answer."""
 
 NOT_RUN: Final[Mapping[str, str]] = {

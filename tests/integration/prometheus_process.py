@@ -135,6 +135,7 @@ class StubRuntime:
         self.live_hash = ""
         """Digest of the live settings that it follows; empty: it does not say."""
         self._good = itertools.count(10, 10)
+        self._started = time.time()
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -180,6 +181,7 @@ class StubRuntime:
             f'{histogram}_count{{{labels},status="2xx"}} {good}',
             f'{histogram}_sum{{{labels},status="2xx"}} {good * 0.1}',
         ]
+        lines.append(f"process_start_time_seconds {self._started}")
         if self.live_hash:
             lines.append(f'igw_runtime_live_settings_info{{hash="{self.live_hash}"}} 1')
         return "\n".join(lines) + "\n"

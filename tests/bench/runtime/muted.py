@@ -34,7 +34,7 @@ def mute_metrics() -> None:
 
     _replace(MetricWrapperBase, labels=_itself)
     _replace(prometheus_client.Counter, inc=_nothing)
-    _replace(prometheus_client.Gauge, set=_nothing, set_to_current_time=_nothing)
+    _replace(prometheus_client.Gauge, set=_nothing, inc=_nothing, set_to_current_time=_nothing)
     for histogram in (prometheus_client.Histogram, prometheus_client.Summary, LiveHistogram):
         _replace(histogram, observe=_nothing)
     _replace(ModelMeter, observe_stage=_nothing, count_request=_nothing)
