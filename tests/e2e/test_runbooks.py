@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,14 @@ def type_(
         timeout=120,
         check=False,
     )
+
+
+def type_until_done(
+    kubectl: Kubectl, folder: Path, command: str, gateway: Gateway
+) -> subprocess.CompletedProcess[str] | None:
+    """What a command printed that succeeded; None: it failed."""
+    done = type_(kubectl, folder, command, NS=gateway.namespace, GW=gateway.name)
+    return done if done.returncode == 0 else None
 
 
 @pytest.mark.parametrize(
@@ -92,8 +101,12 @@ def test_a_container_that_exits_is_looked_at_as_the_page_says(
         (pod, *_) = gateway.pods()
         words = {"POD": pod["metadata"]["name"], "CONTAINER": "runtime"}
         for command in found:
-            done = type_(kubectl, tmp_path, command.fill(words), NS=gateway.namespace, GW="photos")
-            assert done.returncode == 0, done.stderr
+            # Between two starts there are moments without a previous container.
+            done = wait_for(
+                command.text,
+                partial(type_until_done, kubectl, tmp_path, command.fill(words), gateway),
+                timeout_seconds=60,
+            )
             assert "'serve'" in done.stdout + done.stderr
     finally:
         kubectl("delete", "igwr", CRASHING)

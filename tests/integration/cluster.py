@@ -230,7 +230,10 @@ def _read_message(answer: httpx.Response) -> str:
 
 
 def wait_for(
-    check: Callable[[], Any], what: str, timeout_seconds: float = 20, pause_seconds: float = 0.05
+    check: Callable[[], Any],
+    what: str | Callable[[], str],
+    timeout_seconds: float = 20,
+    pause_seconds: float = 0.05,
 ) -> Any:
     """Wait until a check gives something true; return it."""
     deadline = time.monotonic() + timeout_seconds
@@ -238,7 +241,9 @@ def wait_for(
         value = check()
         if value:
             return value
-        assert time.monotonic() < deadline, f"not within {timeout_seconds} s: {what}"
+        assert time.monotonic() < deadline, (
+            f"not within {timeout_seconds} s: {what if isinstance(what, str) else what()}"
+        )
         time.sleep(pause_seconds)
 
 

@@ -97,6 +97,11 @@ class PrometheusProcess:
         )
         return list(answer.json()["data"]["result"])
 
+    def alertmanagers(self) -> list[Manifest]:
+        """Those that it sends alerts to."""
+        answer = httpx.get(f"{self.url}/api/v1/alertmanagers", trust_env=False, timeout=10)
+        return list(answer.json()["data"]["activeAlertmanagers"])
+
     def exemplars(self, promql: str) -> list[Manifest]:
         """The exemplars of the last minute, of all series that a query reads."""
         now = time.time()
