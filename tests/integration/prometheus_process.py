@@ -8,6 +8,7 @@ rendered, only evaluated more often.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -60,12 +61,25 @@ class PrometheusProcess:
         config = {
             "global": {"scrape_interval": _SECOND, "evaluation_interval": _SECOND},
             "rule_files": ["rules.yaml"],
-            "scrape_configs": list(jobs),
+            "scrape_configs": [self._discover(number, job) for number, job in enumerate(jobs)],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]},
         }
         (self._folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
         if self._process is not None:
             httpx.post(f"{self.url}/-/reload", trust_env=False, timeout=10).raise_for_status()
+
+    def _discover(self, number: int, job: Mapping[str, Any]) -> Manifest:
+        """The job with its targets in a file of their own.
+
+        As a cluster's pods, they come and go without a reload: one that changes a job makes
+        Prometheus forget to say that the targets are gone.
+        """
+        file = self._folder / f"targets-{number}.json"
+        new = file.with_suffix(".new")
+        new.write_text(json.dumps(job["static_configs"]))
+        new.rename(file)
+        rest = {key: value for key, value in job.items() if key != "static_configs"}
+        return {**rest, "file_sd_configs": [{"files": [str(file)], "refresh_interval": _SECOND}]}
 
     def start(self) -> None:
         """Start it, and wait until it answers."""

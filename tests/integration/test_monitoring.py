@@ -87,7 +87,9 @@ class Stage:
             if pods:
                 pod = pod_of(place, name)["metadata"]["name"]
                 targets["labels"] |= {"namespace": place.namespace, "gateway": name, "pod": pod}
-                jobs.append(job)
+            else:
+                targets["targets"] = []
+            jobs.append(job)
         alertmanagers = [self.alertmanager.host] if alerting else []
         self.prometheus.configure(jobs, groups, alertmanagers)
 
