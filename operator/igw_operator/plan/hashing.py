@@ -12,9 +12,9 @@ import json
 from typing import Any, Final
 
 DIGEST_LENGTH: Final = 16
+_CANONICAL: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def build_digest(value: Any) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of the value's canonical JSON."""
-    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:DIGEST_LENGTH]
+    return hashlib.sha256(_CANONICAL.encode(value).encode()).hexdigest()[:DIGEST_LENGTH]

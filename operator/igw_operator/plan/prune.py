@@ -22,6 +22,9 @@ def prune(value: Any) -> Any:
     if isinstance(value, dict):
         pruned: dict[str, Any] = {}
         for key, item in value.items():
+            if type(item) is str:  # nearly all are, and each says something
+                pruned[key] = item
+                continue
             is_ours = isinstance(item, _NESTING) and key not in _DOCUMENTS
             kept = prune(item) if is_ours else item
             if not _is_silent(key, kept):
