@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 from igw_operator import conventions
@@ -40,8 +41,7 @@ class Revision:
         What is empty is left out, so that a field which a later version adds changes no id of
         today: a changed id would move every gateway.
         """
-        known = {key: value for key, value in self.as_record().items() if value}
-        return build_digest(known)[:_ID_LENGTH]
+        return _identify(self)
 
     def as_record(self) -> Manifest:
         """All but models, as it is written down."""
@@ -56,6 +56,13 @@ class Revision:
     def has_fields_of(self, other: Revision) -> bool:
         """Whether only the operator's part may differ."""
         return replace(self, template=other.template) == other
+
+
+# A rollout compares it with every gateway of the fleet, and a cluster has a handful of them.
+@lru_cache(maxsize=64)
+def _identify(revision: Revision) -> str:
+    known = {key: value for key, value in revision.as_record().items() if value}
+    return build_digest(known)[:_ID_LENGTH]
 
 
 def revision_of(spec: RuntimeSpec, template: str) -> Revision:

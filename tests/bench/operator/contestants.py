@@ -1,4 +1,8 @@
-"""Who makes the children: a bare client, our operator, a naive one. Each has a stage of its own."""
+"""Who makes the children: a bare client, our operator, a naive one. Each has a stage of its own.
+
+The bare client also sets two floors that no operator gets below: how soon others have started
+the pods, and how long it takes to list everything.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +24,19 @@ from fleet.crowd import Crowd, for_each
 from fleet.ledger import AuditLog, Entry
 from fleet.stage import Stage
 from igw_operator import conventions, kinds
+from igw_operator.act.handover import first_replicas, with_replicas
 from igw_operator.api.objects import Gateway, Runtime, parse_gateway, parse_runtime
+from igw_operator.kinds import Resource
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
 from igw_operator.plan.inputs import Capabilities, PlanInput
-from integration.cluster import Manifest
+from integration.cluster import Manifest, RefusedError
 
 NAIVE_USER: Final = "naive"
 _ROOT: Final = Path(__file__).parents[3]
+# As the operator lists: so many kinds at a time, in pages of so many.
+_KINDS_AT_ONCE: Final = 2
+_PAGE: Final = 250
 _CHILDREN: Final = {it.plural for it in kinds.CHILDREN}
 
 
@@ -62,13 +71,36 @@ async def create_bare(stage: Stage, gateways: list[Manifest]) -> Creation:
         async def make(gateway: Manifest) -> None:
             nonlocal count
             owner = parse_gateway(await crowd.apply(gateway))
-            for child in build_children(inputs_of(owner)):
-                await crowd.apply(stamp(child, owner), conventions.FIELD_MANAGER)
+            children = [stamp(child, owner) for child in build_children(inputs_of(owner))]
+            for child in children:
+                started = with_replicas(child, first_replicas(child, children))
+                await crowd.apply(started, conventions.FIELD_MANAGER)
                 count += 1
 
         began = time.time()
         await for_each(gateways, make)
         return Creation(seconds=time.time() - began, children=count, requests=count)
+
+
+async def list_bare(stage: Stage) -> float:
+    """Read all that the operator reads at its start, keep nothing, and return the seconds."""
+    async with Crowd(stage.plane) as crowd:
+
+        async def read(resource: Resource) -> None:
+            query = {"limit": str(_PAGE), "labelSelector": resource.selector}
+            while True:
+                try:
+                    page = await crowd.request("GET", resource.path(), **query)
+                except RefusedError:
+                    assert resource.optional, resource.plural
+                    return
+                if not (token := page["metadata"].get("continue")):
+                    return
+                query["continue"] = token
+
+        began = time.time()
+        await for_each(kinds.WATCHED, read, concurrency=_KINDS_AT_ONCE)
+        return time.time() - began
 
 
 async def create_by_operator(

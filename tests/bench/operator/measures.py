@@ -19,6 +19,7 @@ from bench.operator.contestants import (
     create_by_operator,
     inputs_of,
     is_child,
+    list_bare,
 )
 from factories import a_gateway
 from fleet.crowd import Crowd, for_each
@@ -31,6 +32,8 @@ from integration.cluster import Manifest
 
 _DEPLOYMENT_USER: Final = "system:serviceaccount:kube-system:deployment-controller"
 _SETTLED_SECONDS: Final = 10.0
+# Longer than minReadySeconds, during which the Deployment controller is silent, too.
+_AVAILABLE_SECONDS: Final = 15.0
 _SAMPLE_SECONDS: Final = 20.0
 # One who writes on a timer is never silent.
 _SILENCE_SECONDS: Final = 60.0
@@ -87,7 +90,7 @@ async def measure_creation(plan: Plan) -> Numbers:
 
 async def measure_readiness(plan: Plan) -> Numbers:
     """(f): from the first gateway to the last Ready, on pods of kwok; and a restart."""
-    found: Numbers = {"gateways": plan.compared}
+    found: Numbers = {"gateways": plan.compared, "bare": await _make_available(plan)}
     with a_stage(plan.folder / "ours-ready", controllers=True, nodes=True) as stage:
         stage.operator.start()
 
@@ -108,6 +111,22 @@ async def measure_readiness(plan: Plan) -> Numbers:
 
         found["naive"] = await _make_ready(plan, stage, naive.audit, restart_naive)
     return found
+
+
+async def _make_available(plan: Plan) -> Numbers:
+    """The floor of (f): a bare client makes the children, and nobody judges or reports."""
+    with a_stage(plan.folder / "bare-ready", controllers=True, nodes=True) as stage:
+        gateways, began = stage.gateways(plan.compared), time.time()
+        made = await create_bare(stage, gateways)
+        reports = AuditLog(stage.plane.audit_log, _DEPLOYMENT_USER)
+        await wait_silent(reports, plan.patience(plan.compared), _AVAILABLE_SECONDS)
+        available = _last_reports(stage, 0)
+        async with Crowd(stage.plane) as crowd:
+            deployments = await crowd.list_all(kinds.DEPLOYMENT)
+    waiting = [it for it in deployments if it["status"].get("unavailableReplicas")]
+    assert deployments, "there is not one Deployment"
+    assert not waiting, f"{len(waiting)} of {len(deployments)} Deployments are not available"
+    return {"made_seconds": made.seconds, "seconds": max(available.values()) - began}
 
 
 async def _make_ready(
@@ -234,6 +253,7 @@ async def _measure_restart(plan: Plan, stage: Stage) -> Numbers:
     """(d): from the start of the process until every gateway was looked at."""
     operator, mark = stage.operator, stage.audit.mark()
     operator.stop()
+    listing = await list_bare(stage)
     began = time.time()
     operator.start(wait=False)
     ended = await stage.wait_converged(plan.gateways + 1, plan.patience(plan.gateways))
@@ -242,6 +262,7 @@ async def _measure_restart(plan: Plan, stage: Stage) -> Numbers:
     return {
         "seconds": ended - began,
         "cpu_seconds": spent,
+        "bare_listing_seconds": listing,
         "writes": sum(count_by_kind(stage.audit.since(mark)).values()),
     }
 
