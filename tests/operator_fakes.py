@@ -1,7 +1,7 @@
 """A clock that stands still and an API server that keeps objects, for the operator's own tests.
 
-The fake knows server-side apply only as "what was applied is what is there": the real rules
-are tested against the real API server, in ``tests/integration``.
+The fake knows server-side apply only as "what was applied is what is there", unless it is pinned
+to another version: the real rules are tested against the real API server, in ``tests/integration``.
 """
 
 from __future__ import annotations
@@ -135,14 +135,22 @@ class FakeApi:
         return self.objects[path]
 
     def _store(self, path: str, method: str, body: Manifest, content_type: str) -> Manifest:
-        self.version += 1
         before = self.objects.get(path.removesuffix("/status"), {})
+        pinned = (body.get("metadata") or {}).get("resourceVersion")
+        if before and "apply" in content_type and pinned not in {None, _version_of(before)}:
+            message = f"{path} has been modified"
+            raise ApiError(message, status=409, reason="Conflict")
+        self.version += 1
         merged = _merge(before, body) if method == "PATCH" and "merge" in content_type else body
         metadata = {"uid": f"uid{path}", **merged.get("metadata", {})}
         metadata["resourceVersion"] = str(self.version)
         stored = {**merged, "metadata": metadata}
         self.objects[path.removesuffix("/status")] = stored
         return stored
+
+
+def _version_of(manifest: Manifest) -> str:
+    return str(manifest["metadata"]["resourceVersion"])
 
 
 def _merge(left: Manifest, right: Manifest) -> Manifest:

@@ -1,7 +1,7 @@
 """Writes one child: server-side apply under one field manager, by force, on a difference only.
 
 Called by ``control.reconcile`` for each desired object. An object of somebody else is never
-touched: what the cache does not know is looked up by name before it is created, and an
+touched: what the cache does not know is created only if there is no object of its name, and an
 update carries the uid that was judged. What to write is ``plan``'s decision.
 """
 
@@ -51,6 +51,7 @@ _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _INVALID: Final = 422
 _ATTEMPTS: Final = 4
+_NO_VERSION: Final = "1"  # etcd's first write makes it 2
 
 Confirm = Callable[[], Awaitable[None]]
 
@@ -130,14 +131,20 @@ class Applier:
     ) -> Applied | None:
         resource = child_resource(desired)
         if live is None:
-            # The watch sees labelled objects only, and may be behind.
-            live = await self._fetch(resource, desired)
-            if live is not None and not is_foreign(live, owner.uid):
+            await confirm()
+            live = await self._create(resource, desired, siblings)
+            if live is None:
+                return Applied(
+                    kind=resource.kind,
+                    name=desired["metadata"]["name"],
+                    diff=Diff(reason=Reason.CREATE),
+                )
+            if not is_foreign(live, owner.uid):
                 # Or a kind that may not be listed would look absent to the judgement.
                 self._remember(resource, live)
-        if live is not None and is_left_behind(live, owner):
+        if is_left_behind(live, owner):
             raise _left_behind(resource, live)
-        if live is not None and is_foreign(live, owner.uid):
+        if is_foreign(live, owner.uid):
             if await self._is_of_former_collector(live, owner):
                 raise _handed_back(resource, live)
             raise _foreign(resource, live)
@@ -148,24 +155,39 @@ class Applier:
         await self._write(resource, desired, live, difference, siblings)
         return Applied(kind=resource.kind, name=desired["metadata"]["name"], diff=difference)
 
+    async def _create(
+        self, resource: Resource, desired: Manifest, siblings: Sequence[Manifest]
+    ) -> Manifest | None:
+        """Create an object unless there is one of that name, and return that one.
+
+        The watch sees labelled objects only, and may be behind. The version that the apply is
+        pinned to is no object's: it is a conflict with whatever is there, and else ignored.
+        """
+        body = with_replicas(desired, first_replicas(desired, siblings))
+        pinned = {**body, "metadata": {**body["metadata"], "resourceVersion": _NO_VERSION}}
+        try:
+            await self._patch(resource, pinned, Diff(reason=Reason.CREATE), force=False)
+        except ApiError as error:
+            if error.status != _CONFLICT or (live := await self._fetch(resource, desired)) is None:
+                raise
+            return live
+        return None
+
     async def _write(
         self,
         resource: Resource,
         desired: Manifest,
-        live: Manifest | None,
+        live: Manifest,
         difference: Diff,
         siblings: Sequence[Manifest],
     ) -> None:
         least = first_replicas(desired, siblings)
-        if live is None:
-            # Without force: should somebody's object of that name appear right now, we lose.
-            await self._patch(resource, with_replicas(desired, least), difference, force=False)
-        elif REPLICAS_PATH in difference.paths and (rival := await self._find_rival(desired)):
+        if REPLICAS_PATH in difference.paths and (rival := await self._find_rival(desired)):
             # Each would undo the other, and pods would start and stop for ever.
             if set(difference.paths) != {REPLICAS_PATH} or difference.reason is Reason.SPEC:
                 await self._update(resource, without_replicas(desired), live, difference, None)
             raise _rivalry(desired, rival)
-        elif difference.reason is Reason.DRIFT:
+        if difference.reason is Reason.DRIFT:
             await self._repair(resource, desired, live, difference, least)
         else:
             await self._update(resource, desired, live, difference, least)

@@ -61,13 +61,13 @@ async def allow() -> None:
     """Forbid nothing."""
 
 
-async def test_a_missing_child_is_looked_for_and_made(
+async def test_a_missing_child_is_made(
     applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
 ) -> None:
-    """Without force, strictly validated, and the answer is remembered."""
+    """At once, without force, strictly validated, and the answer is remembered."""
     await apply(applier, None)
-    look, write = api.requests
-    assert (look.method, look.path) == ("GET", PATH)
+    (write,) = api.requests
+    assert (write.method, write.path) == ("PATCH", PATH)
     assert write.query == {
         "fieldManager": conventions.FIELD_MANAGER,
         "fieldValidation": "Strict",
@@ -78,23 +78,24 @@ async def test_a_missing_child_is_looked_for_and_made(
 async def test_what_the_cache_missed_is_not_written_again(
     applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
 ) -> None:
-    """The cache is behind, or may not list; the look shows that all is done, and is remembered."""
+    """The cache is behind, or may not list: what is there is as it should be, and is remembered."""
     await apply(applier, None)
-    api.requests.clear()
+    before = dict(api.objects)
     remembered.clear()
     assert await apply(applier, None) is None
-    assert api.writes() == []
+    assert api.objects == before
     assert remembered == [api.objects[PATH]]
 
 
 async def test_an_object_of_somebody_else_is_not_touched(
     applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
 ) -> None:
-    """Found by the look before the creation."""
+    """Its creation conflicts with whatever is there."""
     api.put(PATH, {"metadata": {"name": "photos", "namespace": "demo"}, "spec": {}})
+    before = dict(api.objects)
     with pytest.raises(OwnedByOtherError, match="not ours"):
         await apply(applier, None)
-    assert api.writes() == []
+    assert api.objects == before
     assert remembered == []
 
 
