@@ -168,9 +168,12 @@ class Applier:
         try:
             await self._patch(resource, pinned, Diff(reason=Reason.CREATE), force=False)
         except ApiError as error:
-            if error.status != _CONFLICT or (live := await self._fetch(resource, desired)) is None:
+            if error.status != _CONFLICT:
                 raise
-            return live
+            if (live := await self._fetch(resource, desired)) is not None:
+                return live
+            # It has just gone, or this API server pins nothing that is not there.
+            await self._patch(resource, body, Diff(reason=Reason.CREATE), force=False)
         return None
 
     async def _write(

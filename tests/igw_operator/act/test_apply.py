@@ -87,6 +87,14 @@ async def test_what_the_cache_missed_is_not_written_again(
     assert remembered == [api.objects[PATH]]
 
 
+async def test_a_conflict_with_nothing_is_no_end(applier: Applier, api: FakeApi) -> None:
+    """What was in the way has gone, or the server takes no version of what is not there."""
+    api.failures["PATCH", PATH] = [ApiError("no such version", status=409, reason="Conflict")]
+    assert await apply(applier, None) is not None
+    assert api.objects[PATH]["spec"] == SERVICE["spec"]
+    assert [it.method for it in api.requests] == ["PATCH", "GET", "PATCH"]
+
+
 async def test_an_object_of_somebody_else_is_not_touched(
     applier: Applier, api: FakeApi, remembered: list[dict[str, Any]]
 ) -> None:
