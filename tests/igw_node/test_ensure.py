@@ -1,5 +1,6 @@
 """Selection of steps: what is named, and what that needs."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ STEPS = plan_steps(VERSIONS)
 NAMES = [step.name for step in STEPS]
 NEEDS = find_needs(VERSIONS)
 SETS = VERSIONS.sets
+BACKENDS = ROOT / "tests" / "harness" / "follow-backends"
 # What the demo applies, besides the collector that the operator makes.
 DEMO_MANIFESTS = ("tests/node/addons", "manifests/monitoring", "manifests/overlays/demo")
 
@@ -29,16 +31,20 @@ DEMO_MANIFESTS = ("tests/node/addons", "manifests/monitoring", "manifests/overla
 def test_a_node_is_made_of_everything_but_what_is_made_on_demand() -> None:
     """Without a choice every step is run, unless only some who name it want what it makes."""
     on_demand = {tool.name for tool in VERSIONS.tools.values() if tool.on_demand}
+    held = {name for name, needed in NEEDS.items() if needed & on_demand}
 
     made = select_steps(NEEDS, list_parts(VERSIONS), SETS)
 
     assert on_demand
-    assert made == set(NAMES) - on_demand
+    assert held == {"image/all-in-one", "image/loki"}
+    assert made == set(NAMES) - on_demand - held
 
 
 def test_a_set_brings_what_is_made_on_demand() -> None:
     """Who names it gets it."""
     assert select_steps(NEEDS, ["bench"], SETS) == {"rule-replay", "sloth"}
+    follow = {"image/all-in-one", "jaeger", "image/loki", "loki"}
+    assert select_steps(NEEDS, ["follow"], SETS) == follow
 
 
 def test_an_image_brings_its_binaries() -> None:
@@ -85,9 +91,20 @@ def test_the_first_demo_builds_for_less_than_half_an_hour() -> None:
     assert sum(step.seconds for step in STEPS if step.name in made) < 30 * 60
 
 
+def test_a_request_is_followed_through_images_that_are_made() -> None:
+    """Their versions stand in two places."""
+    texts = [path.read_text() for path in sorted(BACKENDS.glob("*.yaml"))]
+    run = set(re.findall(r"image: (\S+)", "\n".join(texts)))
+    made = select_steps(NEEDS, [*list_parts(VERSIONS), "follow"], SETS)
+
+    assert len(run) == 3
+    assert run <= {it.reference for it in VERSIONS.images}
+    assert {image_step_name(reference) for reference in run} <= made
+
+
 def test_an_unknown_step_is_refused_with_the_choice() -> None:
     """A typing error lists the steps there are."""
-    with pytest.raises(NodeError, match="choose from core, demo, integration, bench, packages"):
+    with pytest.raises(NodeError, match="choose from core, demo, integration, bench, follow"):
         select_steps(NEEDS, ["kubelettuce"], SETS)
 
 

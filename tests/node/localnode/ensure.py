@@ -64,9 +64,10 @@ def find_needs(versions: Versions) -> dict[str, set[str]]:
 
 
 def list_parts(versions: Versions) -> list[str]:
-    """Return the steps of what the node is made of: all but those that are made on demand."""
+    """Return the steps of what the node is made of: all but what is made on demand, or of it."""
     on_demand = {tool.name for tool in versions.tools.values() if tool.on_demand}
-    return [name for name in find_needs(versions) if name not in on_demand]
+    needs = find_needs(versions)
+    return [name for name, needed in needs.items() if not {name, *needed} & on_demand]
 
 
 def select_steps(
