@@ -135,10 +135,10 @@ def _killed(suspect: Suspect, container: Container, end: Termination) -> tuple[R
     """Somebody else ended it, or never let it start."""
     if end.reason == "OOMKilled":
         limit = f" ({container.memory_limit})" if container.memory_limit else ""
-        return (
-            Reason.OUT_OF_MEMORY,
-            f"was killed at its memory limit{limit}; raise spec.resources.limits.memory",
-        )
+        # The collector's limit is not the owner's to set.
+        is_collector = container.name == conventions.CONTAINER_COLLECTOR
+        advice = "" if is_collector else "; raise spec.resources.limits.memory"
+        return Reason.OUT_OF_MEMORY, f"was killed at its memory limit{limit}{advice}"
     if end.reason in _CANNOT_START_ENDS:
         return Reason.CONTAINER_CANNOT_START, f"cannot start: {prose.tidy(end.message)}"
     answer = suspect.probe_answer("Liveness", "Startup")

@@ -49,6 +49,7 @@ class SpanLoss(StrEnum):
 
     BACKEND = "backend"  # the collector sent them, and gave up
     QUEUE = "queue"  # too many wait in the collector for the backend
+    CROWDED = "crowded"  # more traces at once than the collector holds; counts traces
     REFUSED = "refused"  # the collector is at its memory limit
     RUNTIME = "runtime"  # no collector got them
 

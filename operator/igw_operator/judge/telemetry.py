@@ -27,6 +27,7 @@ FROM_READINGS: Final = frozenset({Reason.COLLECTOR_AVAILABLE, Reason.SPANS_LOST}
 _LOSSES: Final = {
     SpanLoss.BACKEND: "the trace backend did not take {count} from the collector",
     SpanLoss.QUEUE: "{count} found no room in the collector's queue for the trace backend",
+    SpanLoss.CROWDED: "{count} left the collector's memory for others before being judged",
     SpanLoss.REFUSED: "the collector refused {count}, being at its memory limit",
     SpanLoss.RUNTIME: "{count} never left the runtime",
 }
@@ -67,7 +68,7 @@ def _is_watched(scene: Scene, gateway: Gateway) -> bool:
 
 def _judge_losses(scene: Scene, reading: Reading) -> Verdict:
     told = [
-        _LOSSES[where].format(count=f"about {prose.counted(count, 'span')}")
+        _LOSSES[where].format(count=f"about {prose.counted(count, _name_lost(where))}")
         for where, count in reading.spans_lost
     ]
     is_within = {where for where, _ in reading.spans_lost} <= {SpanLoss.RUNTIME}
@@ -76,6 +77,10 @@ def _judge_losses(scene: Scene, reading: Reading) -> Verdict:
     command = f"kubectl logs deployment/{name} -n {scene.namespace} --tail=50"
     text = f"{reading.server} counts lost spans within 5 minutes: {'; '.join(told)}"
     return say(Truth.FALSE, Reason.SPANS_LOST, text, command)
+
+
+def _name_lost(where: SpanLoss) -> str:
+    return "trace" if where is SpanLoss.CROWDED else "span"
 
 
 def _judge_objects(scene: Scene, gateway: Gateway) -> Verdict:

@@ -43,6 +43,9 @@ _DECISIONS_IN_MEMORY: Final = 200_000
 # About 50 MiB of kept spans wait while the backend is away, each batch for five minutes.
 _SPANS_IN_QUEUE: Final = 50_000
 _RETRY_SECONDS: Final = 300
+# gRPC servers take messages of 4 MiB unless told otherwise. All that is kept within a second comes
+# at once; a span has less than 2 KiB.
+_SPANS_IN_BATCH: Final = 2048
 # One pod has about ten kinds of spans; more means that a name went wild.
 _SPAN_SERIES: Final = 1000
 
@@ -97,7 +100,10 @@ def build_collector_config(settings: CollectorSettings) -> dict[str, Any]:
                 "spike_limit_percentage": 20,
             },
             "tail_sampling": _build_sampling(settings),
-            "batch": {},
+            "batch": {
+                "send_batch_size": _SPANS_IN_BATCH,
+                "send_batch_max_size": _SPANS_IN_BATCH,
+            },
         },
         "connectors": {"forward": {}, "span_metrics": _build_span_metrics()},
         "exporters": {

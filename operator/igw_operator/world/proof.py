@@ -45,6 +45,7 @@ OPERATOR_QUERY: Final = (
 _LOSS_COUNTERS: Final[Mapping[SpanLoss, str]] = {
     SpanLoss.RUNTIME: conventions.METRIC_SPANS_LOST,
     SpanLoss.REFUSED: "otelcol_receiver_refused_spans_total",
+    SpanLoss.CROWDED: "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total",
     SpanLoss.QUEUE: "otelcol_exporter_enqueue_failed_spans_total",
     SpanLoss.BACKEND: "otelcol_exporter_send_failed_spans_total",
 }

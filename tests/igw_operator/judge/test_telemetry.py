@@ -56,6 +56,16 @@ def collector_in_trouble() -> Snapshot:
     return replace(snapshot, pods=[pod], replica_sets=[*snapshot.replica_sets, replica_set])
 
 
+def collector_killed() -> Snapshot:
+    """A collector at its memory limit."""
+    snapshot = a_snapshot(collector=deployment_status(1, readyReplicas=0, availableReplicas=0))
+    pod = a_pod(owner="photos-collector", template_hash="collector")
+    killed = {"name": "collector", **crashed(137, "", "OOMKilled")}
+    pod["status"]["containerStatuses"] = [killed]
+    replica_set = a_replica_set(snapshot.children[COLLECTOR], "collector")
+    return replace(snapshot, pods=[pod], replica_sets=[*snapshot.replica_sets, replica_set])
+
+
 def collector_with_words(words: str, available: int = 1) -> Snapshot:
     """A new collector that refuses its configuration; of the one before, so many go on."""
     status = deployment_status(
@@ -95,6 +105,12 @@ TELEMETRY: dict[str, tuple[Snapshot, str, Reason, str]] = {
         "Unknown",
         Reason.STARTING,
         "kubectl rollout status deployment/photos-collector -n demo",
+    ),
+    "the managed collector is killed, with a limit that nobody sets": (
+        collector_killed(),
+        "False",
+        Reason.OUT_OF_MEMORY,
+        "was killed at its memory limit. Next: kubectl logs",
     ),
     "the managed collector was deleted": (
         replace(with_child(a_snapshot(), COLLECTOR, None), desired=[]),
@@ -170,8 +186,18 @@ LOST = Reading(
     is_collector_scraped=True,
     spans_lost=((SpanLoss.BACKEND, 300), (SpanLoss.RUNTIME, 1)),
 )
+CROWDED = Reading(server=SERVER, spans_lost=((SpanLoss.CROWDED, 8000), (SpanLoss.REFUSED, 20)))
 UNDELIVERED = Reading(server=SERVER, spans_lost=((SpanLoss.RUNTIME, 20),))
 READ: dict[str, tuple[Snapshot, str, Reason, str]] = {
+    "Prometheus counts traces that were not judged": (
+        replace(a_snapshot(), reading=CROWDED),
+        "False",
+        Reason.SPANS_LOST,
+        (
+            "about 8000 traces left the collector's memory for others before being judged; "
+            "the collector refused about 20 spans"
+        ),
+    ),
     "Prometheus counts lost spans": (
         replace(a_snapshot(), reading=LOST),
         "False",

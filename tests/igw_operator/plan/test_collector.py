@@ -5,13 +5,22 @@ import re
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
+import grpc
 import pytest
 import yaml
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
+    TraceServiceServicer,
+    add_TraceServiceServicer_to_server,
+)
 
 from igw_operator.plan.collector_config import BUCKETS_SECONDS
 from igw_runtime.telemetry import names
@@ -109,6 +118,13 @@ def test_bounds_what_waits_for_the_backend() -> None:
         "block_on_overflow": False,
     }
     assert exporter["retry_on_failure"]["max_elapsed_time"] == "300s"
+
+
+def test_sends_messages_that_a_backend_takes() -> None:
+    """A gRPC server's own limit is 4 MiB; without a bound a batch is what comes at once."""
+    batch = config(tracing={"endpoint": "tempo:4317"})["processors"]["batch"]
+    assert batch["send_batch_size"] == batch["send_batch_max_size"]
+    assert batch["send_batch_max_size"] * 2048 <= 4 * 2**20
 
 
 def test_waits_for_the_slowest_request() -> None:
@@ -223,39 +239,108 @@ def test_is_configured_as_the_collector_takes_it(
 def test_counts_and_loses_under_the_names_that_are_asked_for(otelcol: str, tmp_path: Path) -> None:
     """Run as it is rendered, but for ports and patience, with a backend that is not there."""
     document = config(tracing={"endpoint": "127.0.0.1:1"})
-    ports = {f"0.0.0.0:{port}": f"127.0.0.1:{free_port()}" for port in (4317, 4318, 8889, 13133)}
+    document["exporters"]["otlp_grpc"] |= {"timeout": "1s", "retry_on_failure": {"enabled": False}}
+    with running(otelcol, document, tmp_path) as ports:
+        wait_for(lambda: fetch(ports.otlp, spans("eee19b7ec3c1b174")), "the collector to take one")
+        wait_for(
+            lambda: 'inference_over_objective="true"' in fetch(ports.span_metrics),
+            "the span to be counted",
+        )
+        wait_for(lambda: lost(fetch(ports.metrics)) >= 1, "the loss to be counted")
+        assert "\notelcol_receiver_refused_spans_total{" in fetch(ports.metrics)
+
+
+@pytest.mark.integration
+def test_a_backend_takes_whatever_is_kept_at_once(otelcol: str, tmp_path: Path) -> None:
+    """Six megabytes of failed requests, to a gRPC server that takes four in one message."""
+    count = 4000
+    with (
+        receiving() as backend,
+        running(otelcol, config(tracing={"endpoint": backend.address}), tmp_path) as ports,
+    ):
+        ids = [f"{number:016x}" for number in range(1, count + 1)]
+        some = spans(*ids, padding="x" * 1500)
+        wait_for(lambda: fetch(ports.otlp, some), "the collector to take them")
+        wait_for(lambda: len(backend.ids) == count or lost(fetch(ports.metrics)), "all of them")
+        assert backend.ids == set(ids)
+        assert lost(fetch(ports.metrics)) == 0
+
+
+@pytest.mark.integration
+def test_a_trace_that_gives_way_to_others_is_counted(otelcol: str, tmp_path: Path) -> None:
+    """More of them at once than are held: the first are not judged, though they failed."""
+    document = config()
+    document["processors"]["tail_sampling"]["num_traces"] = 10
+    with running(otelcol, document, tmp_path) as ports:
+        ids = [f"{number:016x}" for number in range(1, 31)]
+        wait_for(lambda: fetch(ports.otlp, spans(*ids)), "the collector to take them")
+        wait_for(lambda: crowded_out(fetch(ports.metrics)) == 20, "20 that were not judged")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """Where a collector is asked, as URLs."""
+
+    otlp: str
+    metrics: str
+    span_metrics: str
+
+
+@contextmanager
+def running(otelcol: str, document: dict[str, Any], folder: Path) -> Iterator[Ports]:
+    """A collector that runs as it is rendered, but for ports and patience."""
+    ports = {port: free_port() for port in (4317, 4318, 8888, 8889, 13133)}
     own = document["service"]["telemetry"]["metrics"]["readers"][0]["pull"]["exporter"]
-    own["prometheus"] = {"host": "127.0.0.1", "port": free_port()}
+    own["prometheus"] = {"host": "127.0.0.1", "port": ports[8888]}
     document["connectors"]["span_metrics"]["metrics_flush_interval"] = "100ms"
     document["processors"]["tail_sampling"] |= {
         "decision_wait": "1s",
         "decision_wait_after_root_received": "1s",
     }
-    document["processors"]["batch"] = {"timeout": "100ms"}
-    document["exporters"]["otlp_grpc"] |= {"timeout": "1s", "retry_on_failure": {"enabled": False}}
+    document["processors"]["batch"]["timeout"] = "1s"
     text = yaml.safe_dump(document)
     for shipped, free in ports.items():
-        text = text.replace(shipped, free)
-    path = tmp_path / "collector.yaml"
+        text = text.replace(f"0.0.0.0:{shipped}", f"127.0.0.1:{free}")
+    path = folder / "collector.yaml"
     path.write_text(text)
-    with (tmp_path / "log").open("w") as log:
+    with (folder / "log").open("w") as log:
         process = subprocess.Popen([otelcol, f"--config={path}"], stdout=log, stderr=log)
     try:
-        send = f"http://{ports['0.0.0.0:4318']}/v1/traces"
-        wait_for(lambda: fetch(send, a_span()), "the collector to take a span")
-        wait_for(
-            lambda: (
-                'inference_over_objective="true"'
-                in fetch(f"http://{ports['0.0.0.0:8889']}/metrics")
-            ),
-            "the span to be counted",
+        yield Ports(
+            otlp=f"http://127.0.0.1:{ports[4318]}/v1/traces",
+            metrics=f"http://127.0.0.1:{ports[8888]}/metrics",
+            span_metrics=f"http://127.0.0.1:{ports[8889]}/metrics",
         )
-        metrics = f"http://127.0.0.1:{own['prometheus']['port']}/metrics"
-        wait_for(lambda: lost(fetch(metrics)) >= 1, "the loss to be counted")
-        assert "\notelcol_receiver_refused_spans_total{" in fetch(metrics)
     finally:
         process.terminate()
         process.wait(10)
+
+
+class Backend(TraceServiceServicer):
+    """What takes traces by gRPC, and remembers their spans' ids."""
+
+    address = ""
+
+    def __init__(self) -> None:
+        self.ids: set[str] = set()
+
+    def Export(self, request: Any, _: grpc.ServicerContext) -> ExportTraceServiceResponse:  # noqa: N802 - gRPC's name
+        """Take a batch."""
+        for resource in request.resource_spans:
+            for scope in resource.scope_spans:
+                self.ids |= {span.span_id.hex() for span in scope.spans}
+        return ExportTraceServiceResponse()
+
+
+@contextmanager
+def receiving() -> Iterator[Backend]:
+    """A trace backend as gRPC makes a server: with its own limits."""
+    backend, server = Backend(), grpc.server(ThreadPoolExecutor(2))
+    add_TraceServiceServicer_to_server(backend, server)  # type: ignore[no-untyped-call]
+    backend.address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    yield backend
+    server.stop(None)
 
 
 def free_port() -> int:
@@ -277,25 +362,41 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> str:
 
 def lost(page: str) -> float:
     """Spans that the backend did not take."""
-    values = re.findall(r"^otelcol_exporter_send_failed_spans_total{.*} (\S+)$", page, re.MULTILINE)
-    return sum(map(float, values))
+    return total("otelcol_exporter_send_failed_spans_total", page)
 
 
-def a_span() -> dict[str, Any]:
-    """A failed trace of one span, over the objective, as OTLP's JSON has it."""
-    span = {
-        "traceId": "5b8efff798038103d269b633813fc60c",
-        "spanId": "eee19b7ec3c1b174",
-        "name": "POST /predict",
-        "kind": 2,
-        "startTimeUnixNano": "1544712660000000000",
-        "endTimeUnixNano": "1544712660350000000",
-        "attributes": [{"key": names.OVER_OBJECTIVE, "value": {"boolValue": True}}],
-        "status": {"code": 2},  # an error, so that it is kept
-    }
+def crowded_out(page: str) -> float:
+    """Traces that were dropped before they were judged."""
+    return total("otelcol_processor_tail_sampling_sampling_trace_dropped_too_early_total", page)
+
+
+def total(name: str, page: str) -> float:
+    """The sum of a metric."""
+    return sum(map(float, re.findall(rf"^{name}{{.*}} (\S+)$", page, re.MULTILINE)))
+
+
+def spans(*ids: str, padding: str = "") -> dict[str, Any]:
+    """Failed traces of one span each, over the objective, as OTLP's JSON has it."""
+    attributes = [
+        {"key": names.OVER_OBJECTIVE, "value": {"boolValue": True}},
+        {"key": "padding", "value": {"stringValue": padding}},
+    ]
+    some = [
+        {
+            "traceId": f"5b8efff798038103{identity}",
+            "spanId": identity,
+            "name": "POST /predict",
+            "kind": 2,
+            "startTimeUnixNano": "1544712660000000000",
+            "endTimeUnixNano": "1544712660350000000",
+            "attributes": attributes,
+            "status": {"code": 2},  # an error, so that it is kept
+        }
+        for identity in ids
+    ]
     # Without a name of the service no span is counted.
     service = {"key": "service.name", "value": {"stringValue": "photos"}}
-    scopes = [{"spans": [span]}]
+    scopes = [{"spans": some}]
     return {"resourceSpans": [{"resource": {"attributes": [service]}, "scopeSpans": scopes}]}
 
 

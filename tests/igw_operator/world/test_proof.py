@@ -58,6 +58,7 @@ def test_counts_lost_spans_from_the_first_to_the_last(bench: RuleBench) -> None:
     [
         "otelcol_receiver_refused_spans",
         "otelcol_exporter_enqueue_failed_spans",
+        "otelcol_processor_tail_sampling_sampling_trace_dropped_too_early",
         "otelcol_exporter_send_failed_spans",
     ],
 )
