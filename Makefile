@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-slo generate golden lock lock-peers parts clean
+.PHONY: help demo demo-down test check unit integration e2e follow test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-slo generate golden lock lock-peers parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ integration: $(VENV)/.ready ## Tests against a real kube-apiserver and a real mo
 
 e2e: $(VENV)/.ready ## Tests on a real node (or kind)
 	$(PY) -m harness.testing e2e
+
+follow: $(VENV)/.ready ## One request through real Jaeger, Loki and Prometheus (10 minutes; builds for 10 more once)
+	@$(PY) -m harness.testing follow
 
 test-export: $(VENV)-export/.ready ## Tests of exporting models; installs torch, 5 GB
 	$(VENV)-export/bin/python -m pytest -q -m export

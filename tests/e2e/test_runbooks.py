@@ -5,7 +5,6 @@ All others are typed in `tests/integration`.
 
 from __future__ import annotations
 
-import os
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Final
 import pytest
 
 from harness.client import Client
-from harness.commands import NOT_RUN, Command, list_commands
+from harness.commands import NOT_RUN, Command, list_commands, type_command
 from harness.gateway import Gateway
 from harness.kubectl import Kubectl
-from harness.shell import ROOT, wait_for
+from harness.shell import wait_for
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
 
@@ -26,35 +25,11 @@ OPERATOR_IMAGE: Final = "igw.dev/operator:0.1.0"
 CRASHING: Final = "e2e-crashing"  # a runtime whose containers exit
 
 
-def type_(
-    kubectl: Kubectl, folder: Path, command: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Type a command into a shell."""
-    programs = folder / "bin"
-    programs.mkdir(exist_ok=True)
-    (programs / "kubectl").unlink(missing_ok=True)
-    (programs / "kubectl").symlink_to(Path(kubectl.binary).resolve())
-    return subprocess.run(
-        ["/bin/bash", "-o", "pipefail", "-c", command],
-        cwd=ROOT,
-        env={
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "HOME": str(folder),
-            "KUBECONFIG": str(kubectl.kubeconfig),
-            **environment,
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
 def type_until_done(
     kubectl: Kubectl, folder: Path, command: str, gateway: Gateway
 ) -> subprocess.CompletedProcess[str] | None:
     """What a command printed that succeeded; None: it failed."""
-    done = type_(kubectl, folder, command, NS=gateway.namespace, GW=gateway.name)
+    done = type_command(kubectl, folder, command, NS=gateway.namespace, GW=gateway.name)
     return done if done.returncode == 0 else None
 
 
@@ -70,7 +45,7 @@ def test_a_command_works_as_it_stands(
     words = {"POD": pod["metadata"]["name"], "MONITORING": "monitoring"}
 
     def works() -> bool:
-        done = type_(
+        done = type_command(
             gateway.kubectl, tmp_path, command.fill(words), NS=gateway.namespace, GW=gateway.name
         )
         filtered = "| grep" in command.text and done.returncode == 1 and not done.stderr

@@ -2,17 +2,20 @@
 
 Tests type them: `tests/integration/test_runbooks.py` what an API server or an Alertmanager can
 answer, `tests/e2e/test_runbooks.py` what needs a kubelet or another server behind the API. The few
-that no test types are listed here, with the reason.
+that no test types are listed here, with the reason. Other pages have tests of their own.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator, Mapping
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from harness.kubectl import Kubectl
 from harness.shell import ROOT
 
 PAGES: Final = (
@@ -60,16 +63,44 @@ class Command:
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The command with words in place of those that the page leaves to the reader."""
-        text = self.text
-        for word, value in values.items():
-            text = re.sub(rf"(?<![\w$]){re.escape(word)}(?!\w)", value, text)
-        return text
+        return fill(self.text, values)
 
 
-def list_commands() -> tuple[Command, ...]:
+def fill(text: str, values: Mapping[str, str]) -> str:
+    """A text with words in place of those that it leaves to the reader."""
+    for word, value in values.items():
+        text = re.sub(rf"(?<![\w$]){re.escape(word)}(?!\w)", value, text)
+    return text
+
+
+def list_commands(pages: Sequence[Path] = PAGES) -> tuple[Command, ...]:
     """Each command of each page once, in the order of the pages."""
-    found = (Command(page, text) for page in PAGES for text in _find(page.read_text()))
+    found = (Command(page, text) for page in pages for text in _find(page.read_text()))
     return tuple({(it.page, it.text): it for it in found}.values())
+
+
+def type_command(
+    kubectl: Kubectl, folder: Path, command: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Type a command into a shell that has the cluster's kubectl; its home is the folder."""
+    programs = folder / "bin"
+    programs.mkdir(exist_ok=True)
+    (programs / "kubectl").unlink(missing_ok=True)
+    (programs / "kubectl").symlink_to(Path(kubectl.binary).resolve())
+    return subprocess.run(
+        ["/bin/bash", "-o", "pipefail", "-c", command],
+        cwd=ROOT,
+        env={
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "HOME": str(folder),
+            "KUBECONFIG": str(kubectl.kubeconfig),
+            **environment,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def list_queries() -> Iterator[tuple[Path, str]]:

@@ -24,7 +24,9 @@ _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
 def main() -> None:
     """Run all tiers, or the one that is named."""
     parser = argparse.ArgumentParser(prog="make test", description=__doc__)
-    parser.add_argument("tier", nargs="?", choices=["all", "integration", "e2e"], default="all")
+    parser.add_argument(
+        "tier", nargs="?", choices=["all", "integration", "e2e", "follow"], default="all"
+    )
     tier = parser.parse_args().tier
     provider = providers.choose()
     start = time.monotonic()
@@ -40,6 +42,7 @@ def _run(tier: str, provider: providers.Provider) -> None:
         "all": (_check_and_unit, _integration, _scale, _end_to_end, _nothing_left),
         "integration": (_integration,),
         "e2e": (partial(_end_to_end, keep=True),),
+        "follow": (_follow,),
     }
     for part in tiers[tier]:
         part(provider)
@@ -87,7 +90,15 @@ def _scale(_: providers.Provider) -> None:
         stream([*_PYTEST, "-m", "scale", "tests/matrix/test_scale.py"])
 
 
-def _end_to_end(provider: providers.Provider, *, keep: bool = False) -> None:
+def _follow(provider: providers.Provider) -> None:
+    # Nothing else needs Jaeger and Loki, which take ten minutes to build.
+    provider.prepare("follow")
+    _end_to_end(provider, which="follow", keep=True)
+
+
+def _end_to_end(
+    provider: providers.Provider, *, which: str = "e2e and not follow", keep: bool = False
+) -> None:
     provider.prepare()
     with step("Images"):
         provider.build_images()
@@ -102,7 +113,7 @@ def _end_to_end(provider: providers.Provider, *, keep: bool = False) -> None:
             [
                 *_PYTEST,
                 "-m",
-                "e2e",
+                which,
                 "tests/e2e",
                 f"--cluster-name={providers.CLUSTER}",
                 f"--kind-bin={provider.kind}",
