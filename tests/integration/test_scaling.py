@@ -114,6 +114,44 @@ def test_somebodys_autoscaler_is_not_fought(place: Place) -> None:
     wait_for(lambda: place.must_get("Deployment")["spec"]["replicas"] == 4, "four replicas")
 
 
+@pytest.mark.pain(4)
+def test_what_keda_left_behind_goes_without_the_garbage_collector(place: Place) -> None:
+    """It cannot look up an owner of a kind that is gone, and would leave two to scale for ever."""
+    place.make(scaling={"minReplicas": 2, "maxReplicas": 20})
+    scale(place, 7)
+    left = {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {
+            "name": "keda-hpa-photos",
+            "namespace": place.namespace,
+            "labels": place.must_get("HorizontalPodAutoscaler")["metadata"]["labels"],
+            "ownerReferences": [
+                {
+                    "apiVersion": "keda.sh/v1alpha1",
+                    "kind": "ScaledObject",
+                    "name": "photos",
+                    "uid": "6c1d3fbe-0d0d-4a3b-9d2e-3f0a8e1f7c11",
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "photos"},
+            "maxReplicas": 20,
+        },
+    }
+    with watching_replicas(place.cluster, place.namespace) as seen:
+        place.cluster.create(left)
+        wait_for(
+            lambda: place.get("HorizontalPodAutoscaler", "keda-hpa-photos") is None,
+            "KEDA's HPA to go",
+        )
+        place.settle()
+    assert seen == [7]
+    assert place.get("HorizontalPodAutoscaler") is not None
+
+
 def test_the_metric_of_desired_replicas_follows(place: Place, operator: OperatorProcess) -> None:
     """SLO rules ask it how many pods there should be."""
     place.make()

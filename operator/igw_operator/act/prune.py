@@ -1,7 +1,8 @@
 """Deletes children that are ours and no longer wanted.
 
-Ours means: our label *and* an ownerReference with the gateway's uid. The delete carries the
-uid and the version that were judged, so it never hits an object that has changed since.
+Ours means: our label *and* an ownerReference with the gateway's uid. (One kind of grandchild is
+deleted too, see `find_orphaned`.) The delete carries the uid and the version that were judged, so
+it never hits an object that has changed since.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.handover import is_autoscaler
 from igw_operator.api.objects import Manifest
 from igw_operator.errors import ApiError
-from igw_operator.kinds import child_resource
+from igw_operator.kinds import SCALED_OBJECT, child_resource
 from igw_operator.metrics import Metrics, Written
 from igw_operator.plan.hold import list_configs
 from igw_operator.plan.otel_collector import list_claims
@@ -52,6 +53,26 @@ def find_unwanted(
         if _key(child) not in wanted
         and _is_ours(child, owner_uid)
         and "deletionTimestamp" not in child["metadata"]
+    ]
+
+
+def find_orphaned(children: Iterable[Manifest]) -> list[Manifest]:
+    """The HPAs that KEDA made for the gateway, for where the cluster serves no ScaledObjects.
+
+    The garbage collector deletes them only if it sees their owner go before it learns that the
+    kind has gone. After that it cannot look the owner up, and tries again for ever
+    (``restMappingError`` in kubernetes/pkg/controller/garbagecollector/garbagecollector.go).
+    """
+    return [
+        child
+        for child in children
+        if is_autoscaler(child)
+        and child["metadata"].get("deletionTimestamp") is None
+        and any(
+            owner["kind"] == SCALED_OBJECT.kind
+            and owner["apiVersion"].startswith(f"{SCALED_OBJECT.group}/")
+            for owner in child["metadata"].get("ownerReferences") or ()
+        )
     ]
 
 

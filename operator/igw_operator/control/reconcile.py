@@ -20,7 +20,7 @@ from igw_operator.act.apply import Applied, Applier
 from igw_operator.act.attempts import Attempts, key_of_child
 from igw_operator.act.events import EventRecorder
 from igw_operator.act.handover import find_leaving, is_autoscaler, without_replicas
-from igw_operator.act.prune import Pruner, find_in_the_way, find_unwanted
+from igw_operator.act.prune import Pruner, find_in_the_way, find_orphaned, find_unwanted
 from igw_operator.act.status import StatusWriter
 from igw_operator.api.objects import Gateway, Manifest, ObjectKey, Runtime
 from igw_operator.control.outcome import Outcome, choose_outcome
@@ -197,13 +197,11 @@ class Reconciler:
             await self._prune([child for child in left if _key(child) not in tried], run)
 
     def _find_unwanted(self, gateway: Gateway, run: _Pass, relatives: Relatives) -> list[Manifest]:
-        return [
-            child
-            for child in find_unwanted(
-                relatives.children.values(), run.desired, gateway.uid, relatives.replica_sets
-            )
-            if self._capabilities.serves(kinds.child_resource(child))
-        ]
+        children = relatives.children.values()
+        unwanted = find_unwanted(children, run.desired, gateway.uid, relatives.replica_sets)
+        if not self._capabilities.serves(kinds.SCALED_OBJECT):
+            unwanted += find_orphaned(children)
+        return [it for it in unwanted if self._capabilities.serves(kinds.child_resource(it))]
 
     async def _confirm(self, run: _Pass) -> None:
         """Before anything is written: nothing is done in the name of an old spec."""

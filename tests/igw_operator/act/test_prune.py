@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from factories import a_gateway, a_runtime
-from igw_operator.act.prune import find_unwanted
+from igw_operator.act.prune import find_orphaned, find_unwanted
 from igw_operator.api.objects import Manifest
 from igw_operator.plan.children import build_children
 from igw_operator.plan.diff import stamp
@@ -94,3 +94,25 @@ def test_nothing_else_stays_for_a_replica_set() -> None:
     live = [it | {"kind": "Service"} for it in LIVE if configs([it]) == names]
     sets = [replica_set(collector(BEFORE), 1, 1)]
     assert {it["metadata"]["name"] for it in find_unwanted(live, AFTER, GATEWAY.uid, sets)} == names
+
+
+@pytest.mark.parametrize(
+    ("version", "kind", "is_found"),
+    [
+        ("keda.sh/v1alpha1", "ScaledObject", True),
+        ("keda.sh/v1", "ScaledObject", True),
+        ("keda.sh/v1alpha1", "ScaledJob", False),
+        ("example.com/v1", "ScaledObject", False),
+    ],
+)
+def test_only_what_keda_made_is_an_orphan_of_keda(version: str, kind: str, is_found: bool) -> None:
+    """By its owner, of whatever version; one on its way out is left to whoever ends it."""
+    owner = {"apiVersion": version, "kind": kind, "name": "photos", "uid": "1"}
+    made: Manifest = {
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "keda-hpa-photos", "ownerReferences": [owner]},
+    }
+    leaving = deepcopy(made)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+    assert find_orphaned([*LIVE, made, leaving]) == ([made] if is_found else [])
