@@ -23,6 +23,8 @@ SETTINGS: Final = {"model": {"name": "colours"}, "serving": {"drainSeconds": 2}}
 # From the deletion of a pod until the last node sends it no new connection.
 LATE_SECONDS: Final = 1.0
 ROUNDS: Final = 3
+# Until those who send rarely have used a connection more than once.
+WARM_UP_SECONDS: Final = 5.0
 # The last has connections that are unused for half a second at a time.
 SENDERS: Final = {"new": (30, 1.0), "kept": (30, 0.0), "rarely used": (2, 0.0)}
 
@@ -124,6 +126,7 @@ def test_scaling_down_to_one_loses_nothing(replicas: Replicas) -> None:
     with sending(replicas) as senders:
         unborn = replicas.start(ready=False)
         wait_until(lambda: unborn.get("/health")[0] == 200)
+        time.sleep(WARM_UP_SECONDS)
         unborn.process.terminate()
         replicas.end(replicas.listed[0])
         assert unborn.process.wait(10) == 0

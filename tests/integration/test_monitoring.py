@@ -151,6 +151,8 @@ class Stage:
         self.follow()
         self.load()
         self.wait("True", "Monitored")
+        # An alert that fires before that is lost, and sent again a minute later.
+        wait_for(self.prometheus.alertmanagers, "Prometheus to know its Alertmanager")
 
 
 def pod_of(place: Place, name: str) -> Manifest:
@@ -284,8 +286,6 @@ def test_a_drill_arrives_and_ends_by_itself(stage: Stage) -> None:
     stage.prove()
     stage.wait("True", "WithinBudget", "SLOMet")
     place, alertmanager = stage.place, stage.alertmanager
-    # What fires before would wait a minute to be sent again.
-    wait_for(stage.prometheus.alertmanagers, "Prometheus to know its Alertmanager")
     asked_at = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=14, seconds=20)
     time_asked = stage.drill(asked_at)
     stage.wait("Unknown", "DrillPending", "AlertDrillSeen")
