@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from igw_operator import conventions
 
@@ -35,6 +35,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self.active = self._gauge(
             "active",
             "1 while this process holds the lease and watches, 0 while it starts or stands by.",
@@ -83,6 +84,11 @@ class Metrics:
         self.resync_age = self._gauge("resync_age_seconds", "Age of the oldest LIST.")
         self.cached_objects = self._gauge("cached_objects", "Objects in the cache.")
         self.loop_lag = self._gauge("loop_lag_seconds", "Recent lag of the event loop.")
+        self.prometheus_errors = self._counter(
+            "prometheus_errors",
+            "Rounds in which a Prometheus that knows about the gateways could not be read; the "
+            "condition MonitoringReady says why.",
+        )
         self.events_dropped = self._counter(
             "events_dropped", "Kubernetes Events that the rate limit kept back."
         )

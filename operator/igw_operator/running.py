@@ -146,6 +146,7 @@ class Operator:
             enqueue=self.queue.add,
             clock=clock,
             now=now,
+            count_error=metrics.prometheus_errors.inc,
         )
         attempts = Attempts(clock=clock)
         statuses = StatusWriter(api=api, remember=self.intake.remember, metrics=metrics)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, Metric, ProcessCollector
 
 from igw_operator.metrics import Metrics
 
@@ -59,7 +59,13 @@ def _rows() -> Iterator[str]:
     for metric in vars(Metrics()).values():
         if isinstance(metric, Counter | Gauge | Histogram):
             (described,) = metric.describe()
-            suffix = "_total" if described.type == "counter" else ""
-            labels = ", ".join(f"`{label}`" for label in metric._labelnames)
-            name = f"`{described.name}{suffix}`"
-            yield f"| {name} | {described.type} | {labels} | {described.documentation} |\n"
+            yield _row(described, metric._labelnames)
+    for described in ProcessCollector(registry=None).collect():
+        yield _row(described, ())
+
+
+def _row(described: Metric, label_names: Sequence[str]) -> str:
+    suffix = "_total" if described.type == "counter" else ""
+    labels = ", ".join(f"`{label}`" for label in label_names)
+    name = f"`{described.name}{suffix}`"
+    return f"| {name} | {described.type} | {labels} | {described.documentation} |\n"

@@ -125,8 +125,10 @@ class Monitoring:
         enqueue: Callable[[ObjectKey], None],
         clock: Callable[[], float],
         now: Callable[[], datetime],
+        count_error: Callable[[], None],
     ) -> None:
         self._cache = cache
+        self._count_error = count_error
         self._client = client
         self._address = address
         self._interval_seconds = interval_seconds
@@ -190,6 +192,7 @@ class Monitoring:
             if any(self._is_on(it.wanted.drill) for it in self._watched.values()):
                 state.drills = await fetch_drills(self._client, server)
         except PrometheusError as error:
+            self._count_error()
             state.failures += 1
             state.error = str(error)
             if server.problem:

@@ -38,7 +38,7 @@ def build_operator() -> Dashboard:
                 has_all=True,
             ),
         ),
-        rows=(_build_now(), _build_work(), _build_writes(), _build_view()),
+        rows=(_build_now(), _build_work(), _build_writes(), _build_view(), _build_process()),
     )
 
 
@@ -298,6 +298,50 @@ def _build_view() -> Row:
                 queries=(Query(expression=_own("cached_objects"), legend="{{pod}}"),),
                 minimum=0,
                 decimals=0,
+            ),
+        ),
+    )
+
+
+def _build_process() -> Row:
+    def of_the_operator(expression: str) -> str:
+        # Every process has metrics of these names: only the operator's have the other one, too.
+        return f"{expression} and on (namespace, pod) {_own('active')}"
+
+    memory = render_selector("process_resident_memory_bytes", {}, _CHOSEN)
+    cpu = rate(render_selector("process_cpu_seconds_total", {}, _CHOSEN))
+    return Row(
+        title="Process",
+        panels=(
+            Panel(
+                title="Memory",
+                description="Resident: about 85 MiB, and 45 KiB for each gateway.",
+                kind="timeseries",
+                unit="bytes",
+                queries=(Query(expression=of_the_operator(memory), legend="{{pod}}"),),
+                minimum=0,
+            ),
+            Panel(
+                title="CPU",
+                description="Cores. It computes on one at most.",
+                kind="timeseries",
+                unit="short",
+                queries=(Query(expression=of_the_operator(cpu), legend="{{pod}}"),),
+                minimum=0,
+            ),
+            Panel(
+                title="Prometheus could not be read",
+                description="Rounds that failed: then MonitoringReady is Unknown, and no status "
+                "shows a new budget.",
+                kind="timeseries",
+                unit="ops",
+                queries=(
+                    Query(
+                        expression=f"sum({rate(_own('prometheus_errors_total'))})",
+                        legend="failed",
+                    ),
+                ),
+                minimum=0,
             ),
         ),
     )

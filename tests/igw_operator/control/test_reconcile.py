@@ -69,6 +69,7 @@ class Harness:
             enqueue=lambda _: None,
             clock=clock,
             now=clock.now,
+            count_error=lambda: None,
         )
         self.reconcile = Reconciler(
             cache=self.cache,

@@ -189,6 +189,7 @@ class Stage:
         self.cache = Cache()
         self.client = FakeClient()
         self.queued: list[ObjectKey] = []
+        self.errors: list[str] = []
         client: Any = self.client
         self.monitoring = Monitoring(
             cache=self.cache,
@@ -199,6 +200,7 @@ class Stage:
             enqueue=self.queued.append,
             clock=self.clock,
             now=self.clock.now,
+            count_error=lambda: self.errors.append("failed"),
         )
         self._version = 0
 
@@ -397,6 +399,7 @@ async def test_a_prometheus_that_restarts_is_no_news() -> None:
     reading = stage.read(PHOTOS)
     assert reading is not None
     assert (reading.error, reading.is_proof) == ("connection refused", False)
+    assert len(stage.errors) == 3
     assert await stage.rounds(20) == []
 
     prometheus.is_down = False
