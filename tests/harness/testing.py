@@ -19,6 +19,8 @@ from harness.provider import LocalNode
 from harness.shell import ROOT, CommandError, say, step, stream
 
 _PYTEST: Final = (sys.executable, "-m", "pytest", "-q")
+# Tests of an operator wait more than they compute: two cores take four at a time.
+_WAITING: Final = ("-n", "4")
 
 
 def main() -> None:
@@ -80,9 +82,9 @@ def _integration(provider: providers.Provider) -> None:
             ]
         )
     with step("Integration tests: real kube-apiserver, real model server"):
-        stream([*_PYTEST, "-n", "2", "--dist", "loadgroup", "-m", "integration"])
+        stream([*_PYTEST, *_WAITING, "--dist", "loadgroup", "-m", "integration"])
     with step("The core of the fault matrix: crashes, stale views, refusals, odd specs"):
-        stream([*_PYTEST, "-n", "2", "-m", "matrix and core", "tests/matrix"])
+        stream([*_PYTEST, *_WAITING, "-m", "matrix and core", "tests/matrix"])
 
 
 def _scale(_: providers.Provider) -> None:
