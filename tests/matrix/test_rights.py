@@ -78,16 +78,29 @@ def test_no_right_is_forgotten() -> None:
 @pytest.mark.case(17, "O1 O4 O5 O6")
 @pytest.mark.parametrize("right", _params(MAKING))
 def test_without_a_right_to_make(equipped: Rig, right: Right) -> None:
-    """A child that is gone cannot come back: the status says which right is missing."""
+    """A child that is gone cannot come back: the status says which right is missing.
+
+    Nor can one that lost its label: what is not watched any more has to be read.
+    """
     place, mark = _place(equipped), equipped.operator.mark()
     kind, name = _a_child(place, right)
+    label = kinds.CHILD_BY_KIND[kind].selector.partition("=")[0]
+    is_hidden = right.verb == "get" and (right.group, right.resource) in _CHILDREN
     with without(equipped, right):
         oracles.stay(_MEMORY_SECONDS)
         start = oracles.now()
-        place.cluster.delete(kind, place.namespace, name)
+        if is_hidden:
+            patch = {"metadata": {"labels": {label: None}}}
+            place.cluster.patch(kind, place.namespace, name, patch)
+        else:
+            place.cluster.delete(kind, place.namespace, name)
         _wait_forbidden(place, right)
         _check_requests(equipped, right, start)
-    wait_for(lambda: place.get(kind, name), f"{kind} {name} to be back", WAIT_SECONDS)
+    wait_for(
+        lambda: label in ((place.get(kind, name) or {}).get("metadata") or {}).get("labels", {}),
+        f"{kind} {name} to be as it was",
+        WAIT_SECONDS,
+    )
     _wait_allowed(place)
     oracles.check_process(equipped.operator, mark)
 
