@@ -5,7 +5,6 @@ All others are typed in `tests/integration`.
 
 from __future__ import annotations
 
-import subprocess
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -25,12 +24,10 @@ OPERATOR_IMAGE: Final = "igw.dev/operator:0.1.0"
 CRASHING: Final = "e2e-crashing"  # a runtime whose containers exit
 
 
-def type_until_done(
-    kubectl: Kubectl, folder: Path, command: str, gateway: Gateway
-) -> subprocess.CompletedProcess[str] | None:
-    """What a command printed that succeeded; None: it failed."""
+def says(kubectl: Kubectl, folder: Path, command: str, gateway: Gateway, word: str) -> bool:
+    """Whether a command works and prints a word."""
     done = type_command(kubectl, folder, command, NS=gateway.namespace, GW=gateway.name)
-    return done if done.returncode == 0 else None
+    return done.returncode == 0 and word in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -76,12 +73,11 @@ def test_a_container_that_exits_is_looked_at_as_the_page_says(
         (pod, *_) = gateway.pods()
         words = {"POD": pod["metadata"]["name"], "CONTAINER": "runtime"}
         for command in found:
-            # Between two starts there are moments without a previous container.
-            done = wait_for(
-                command.text,
-                partial(type_until_done, kubectl, tmp_path, command.fill(words), gateway),
+            # Between two starts there are moments without a previous container, or without its log.
+            wait_for(
+                f"{command.text} to tell what it was started with",
+                partial(says, kubectl, tmp_path, command.fill(words), gateway, "'serve'"),
                 timeout_seconds=60,
             )
-            assert "'serve'" in done.stdout + done.stderr
     finally:
         kubectl("delete", "igwr", CRASHING)
