@@ -22,19 +22,28 @@ _PRECISIONS: Final = ("fp32", "fp16", "bf16")
 
 
 class TorchSession:
-    """The module is shared; torch releases the GIL while it computes."""
+    """The module is shared; torch releases the GIL while it computes.
 
-    def __init__(self, module: Any, placement: dict[str, Any]) -> None:
+    On a GPU each session has a stream of its own, so that one's copies overlap with another's
+    computing, and nobody waits for anybody else's work.
+    """
+
+    def __init__(self, module: Any, placement: dict[str, Any], stream: Any = None) -> None:
         self._module = module
         self._placement = placement
+        self._stream = stream
 
     def infer(self, batch: Batch) -> Batch:
-        """Run the batch and bring the scores back to the CPU."""
+        """Run the batch and bring the scores back to the CPU, which is the only wait."""
         import torch  # noqa: PLC0415
 
-        with torch.inference_mode():
-            images = torch.from_numpy(batch).to(**self._placement)
-            scores = self._module(images).float().cpu().numpy()
+        with torch.inference_mode(), torch.cuda.stream(self._stream):
+            images = torch.from_numpy(batch)
+            if self._stream is not None:
+                # As it is: in one step with the copy, type and layout would be changed by one
+                # thread of the CPU first. torch keeps pinned memory, and knows when it is free.
+                images = images.pin_memory().to("cuda", non_blocking=True)
+            scores = self._module(images.to(**self._placement)).float().cpu().numpy()
         return np.ascontiguousarray(scores, dtype=np.float32)
 
 
@@ -56,6 +65,8 @@ class TorchEngine:
         # On CUDA convolutions would otherwise keep ten bits of what is called fp32 here.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
+        # `cudnn.benchmark` stays off: it would try out algorithms whenever a batch has a size that
+        # was not met before, in the middle of a request.
         torch.set_num_threads(max(1, options.threads // options.streams))
         dtypes = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
         self._placement = {"device": self.device, "dtype": dtypes[options.precision]}
@@ -74,7 +85,7 @@ class TorchEngine:
 
     def open_session(self) -> TorchSession:
         """Return a session on the shared module."""
-        return TorchSession(self._module, self._placement)
+        return TorchSession(self._module, self._placement, _open_stream(self.device))
 
     def _try(self, options: EngineOptions) -> str:
         """Run the sizes of batch that will be met, and say what is wrong: here torch compiles.
@@ -89,6 +100,17 @@ class TorchEngine:
                 how = f"with {size} image(s) in {self.precision} on {self.device}"
                 return f"{how}: {_explain(error)}"
         return ""
+
+
+def _open_stream(device: str) -> Any:
+    """Return a stream of a GPU, on which the weights are there; None without a GPU."""
+    if device != "cuda":
+        return None
+    import torch  # noqa: PLC0415
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())  # where the module was laid out
+    return stream
 
 
 def _check_options(options: EngineOptions, chosen: Format, device: str) -> None:

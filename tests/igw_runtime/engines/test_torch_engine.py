@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,22 @@ def test_compiled_network_meets_no_new_size_when_it_serves(models: Path, chosen:
     assert sorted(len(each) for each in scores) == [1, 1, 3, 3, 4, 4]
     for each in scores:
         np.testing.assert_allclose(each, expected[: len(each)], atol=1e-5)
+
+
+def test_sessions_do_not_meet_in_each_others_batches(models: Path) -> None:
+    """Each in its own thread, again and again: on a GPU memory is reused while copies are on."""
+    engine = open_engine("torch", read_package(models / "small"), OPTIONS)
+    batches = [images(size) * (1 + size) for size in (1, 2, 3, 4)]
+    expected = [engine.open_session().infer(batch) for batch in batches]
+
+    def work(number: int) -> list[Batch]:
+        session = engine.open_session()
+        return [session.infer(batches[number]) for _ in range(50)]
+
+    with ThreadPoolExecutor(len(batches)) as pool:
+        for alone, together in zip(expected, pool.map(work, range(len(batches))), strict=True):
+            for scores in together:
+                np.testing.assert_allclose(scores, alone, rtol=1e-5)
 
 
 def test_compiler_that_is_missing_is_one_line(
