@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e follow test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-slo generate golden lock lock-peers parts clean
+.PHONY: help demo demo-down test check unit integration e2e follow test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-gpu bench-slo generate golden lock lock-peers parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,11 @@ bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (
 
 bench-runtime: $(VENV)/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 7 GB)
 	@$(PY) -m bench.runtime $(ARGUMENTS)
+
+bench-gpu: $(VENV)/.ready ## Measure the model server on a GPU; writes docs/benchmarks/gpu.md (12 minutes, 5 GB)
+	@$(PY) -m bench.gpu --look $(ARGUMENTS)
+	@test -n "$(IGW_TORCH_PYTHON)" || $(MAKE) --no-print-directory $(VENV)-export/.ready
+	@$(or $(IGW_TORCH_PYTHON),$(VENV)-export/bin/python) -m bench.gpu $(ARGUMENTS)
 
 bench-slo: $(VENV)/.ready ## Compare SLO rules, ours and Sloth's, with the truth of a month (20 minutes)
 	@$(PY) -m bench.slo $(ARGUMENTS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,10 @@ def _read_processor() -> str:
 
 
 def _read_commit() -> str:
+    if told := os.environ.get("IGW_COMMIT"):
+        return told  # where the sources are a copy without their history
+    if shutil.which("git") is None:
+        return "unknown"
     command = ["git", "rev-parse", "--short", "HEAD"]
     done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"

@@ -21,7 +21,8 @@ def resident_mib(pid: int, *, peak: bool = False) -> float:
     raise ProcessLookupError(message)
 
 
-def cpu_seconds(pid: int) -> float:
-    """Processor time since the process began, in user and kernel mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid: int, thread: int | None = None) -> float:
+    """Processor time since the process, or one thread of it, began, in user and kernel mode."""
+    of = pid if thread is None else f"{pid}/task/{thread}"
+    fields = Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS

@@ -10,8 +10,6 @@ Needs nothing else to run on the machine. The first run installs the peers (7 GB
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import signal
 import sys
 import tempfile
@@ -22,14 +20,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.machine import describe_machine, read_load
-from bench.runtime.contestants import ROOT
 from bench.runtime.environments import find_versions
+from bench.runtime.keeping import FOLDER, keep_results
 from bench.runtime.measures import Run, install, measure_contestants, measure_torch
 from bench.runtime.overhead import measure_overhead
 from bench.runtime.page import build_page, build_tables
 from bench.runtime.visits import FULL, QUICK, Plan
 
-_FOLDER: Final = ROOT / "docs" / "benchmarks"
 _LIBRARIES: Final = ("openvino", "uvicorn", "numpy", "pillow", "opentelemetry-sdk")
 
 
@@ -58,9 +55,7 @@ def main() -> None:
         results["minutes"] = (time.monotonic() - began) / 60
     print(build_tables(results))
     if not options.quick and not options.only:
-        _FOLDER.mkdir(parents=True, exist_ok=True)
-        (_FOLDER / "runtime.json").write_text(json.dumps(_finite(results), indent=2) + "\n")
-        (_FOLDER / "runtime.md").write_text(build_page(results))
+        keep_results(FOLDER, "runtime", results, build_page(results))
         print("wrote docs/benchmarks/runtime.md and runtime.json")
 
 
@@ -70,15 +65,6 @@ def _say(text: str) -> None:
 
 def _read_versions() -> dict[str, str]:
     return {name: version(name) for name in _LIBRARIES} | find_versions()
-
-
-def _finite(content: Any) -> Any:
-    """Return what JSON can say: a latency of a request that never ended is null."""
-    if isinstance(content, dict):
-        return {key: _finite(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def _parse() -> argparse.Namespace:

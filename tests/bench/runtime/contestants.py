@@ -111,10 +111,19 @@ def launch_ours(
         environment={
             "IGW_MODELS": str(package.parent),
             "IGW_HOST": "127.0.0.1",
-            "PYTHONPATH": f"{ROOT / 'runtime'}:{ROOT / 'tests'}",
+            "PYTHONPATH": find_sources(),
             **(environment or {}),
         },
     )
+
+
+def find_sources() -> str:
+    """Return where modules of ours are found, and whatever else this process was told of.
+
+    Absolute, as servers have working folders of their own.
+    """
+    also = [Path(it).resolve() for it in os.environ.get("PYTHONPATH", "").split(os.pathsep) if it]
+    return os.pathsep.join(map(str, [ROOT / "runtime", ROOT / "tests", *also]))
 
 
 def build_peers(package: Path, *, precision: str) -> list[Contestant]:

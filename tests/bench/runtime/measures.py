@@ -17,11 +17,11 @@ from typing import Final
 from bench.runtime.contestants import (
     OURS,
     PEERS,
-    ROOT,
     Contestant,
     build_documented,
     build_ours,
     build_peers,
+    find_sources,
 )
 from bench.runtime.environments import InstallError, ensure_environment, find_cache
 from bench.runtime.pictures import SIZES, draw_pictures
@@ -154,7 +154,7 @@ def measure_raw(package: Path, precision: str, seconds: float) -> Mapping[str, f
     command = [sys.executable, "-m", "bench.runtime.raw", "--package", str(package)]
     done = subprocess.run(
         [*command, "--precision", precision, "--seconds", str(seconds)],
-        env=os.environ | {"PYTHONPATH": f"{ROOT / 'runtime'}:{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": find_sources()},
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from bench.machine import build_heading
-from bench.runtime.goals import DOCUMENTED, OURS, Goal, check_goals
+from bench.runtime.goals import DOCUMENTED, OURS, check_goals
 from bench.runtime.reading import read_results
+from bench.runtime.tables import build_goals, build_table, say_latencies, say_seconds
 
 Numbers = Mapping[str, Any]
 
@@ -75,7 +76,7 @@ def build_page(results: Numbers) -> str:
 def build_tables(results: Numbers) -> str:
     """Every table of which there are numbers."""
     parts = [
-        ("Goals", _build_goals(check_goals(results))),
+        ("Goals", build_goals(check_goals(results))),
         ("The same engine in every server", _build_servers(results, documented=False)),
         ("Every server as its documentation shows it", _build_servers(results, documented=True)),
         ("The engine alone", _build_engine(results)),
@@ -83,24 +84,6 @@ def build_tables(results: Numbers) -> str:
         ("Where our own time goes", _build_profile(results)),
     ]
     return "\n".join(f"## {title}\n\n{table}" for title, table in parts if table)
-
-
-def _build_goals(goals: Sequence[Goal]) -> str:
-    def say(goal: Goal, value: float) -> str:
-        if goal.percent:
-            return f"{value:.1%}"
-        return f"{value:.0f}" if goal.bound == 0 else f"{value:.2f}"
-
-    rows = [
-        (
-            goal.what,
-            f"{'≥' if goal.at_least else '≤'} {say(goal, goal.bound)}",
-            say(goal, goal.value),
-            "met" if goal.met else "**not met**",
-        )
-        for goal in goals
-    ]
-    return _table(("", "Goal", "Measured", ""), rows)
 
 
 def _build_servers(results: Numbers, *, documented: bool) -> str:
@@ -118,7 +101,7 @@ def _build_servers(results: Numbers, *, documented: bool) -> str:
         for name in sorted(names, key=lambda it: (it != OURS, it))
     ]
     notes = "".join(_build_failures(results, names))
-    return _table(header, rows) + notes
+    return build_table(header, rows) + notes
 
 
 def _build_server(title: str, it: Numbers, best: float | None) -> tuple[str, ...]:
@@ -130,19 +113,14 @@ def _build_server(title: str, it: Numbers, best: float | None) -> tuple[str, ...
     return (
         title,
         f"{it['capacity']:.1f}{share}",
-        _say_latencies(it["loads"]["0.5"]),
-        _say_latencies(it["loads"]["0.8"]),
+        say_latencies(it["loads"]["0.5"]),
+        say_latencies(it["loads"]["0.8"]),
         f"{it['overload']['goodput']:.1f}/s ({it['overload']['goodput_ratio']:.2f})",
         f"{end['failed']} of {end['sent']}{exited}",
         f"{it['ready_seconds']:.1f} s",
         f"{it['memory_mib']:.0f} MiB",
-        _ms(it["loads"]["0.5"]["cpu_seconds_each"]),
+        say_seconds(it["loads"]["0.5"]["cpu_seconds_each"]),
     )
-
-
-def _say_latencies(load: Numbers) -> str:
-    failed = f"; {load['failed'] / load['requests']:.0%} failed" if load["failed"] else ""
-    return f"{_ms(load['p50'])}, {_ms(load['p99'])}{failed}"
 
 
 def _build_failures(results: Numbers, names: Iterable[str]) -> Iterable[str]:
@@ -173,7 +151,7 @@ def _build_engine(results: Numbers) -> str:
     ]
     if rows and "int8" not in results["raw"]:
         rows.append(("int8", "no package", "", "", "", ""))
-    return _table(header, rows)
+    return build_table(header, rows)
 
 
 def _build_overhead(results: Numbers) -> str:
@@ -197,14 +175,15 @@ def _build_overhead(results: Numbers) -> str:
                 f"{real['ratio_low'] - 1:+.2%} to {real['ratio_high'] - 1:+.2%}" if real else "",
             )
         )
+    least = say_seconds(found["small"]["nothing"]["cpu_seconds_each"])
     note = (
         f"\nThe second column is measured with a model and a picture that take next to nothing "
-        f"({_ms(found['small']['nothing']['cpu_seconds_each'])} a request with nothing), so that "
-        f"single pillars stand out; the third is its share of the {_ms(whole)} that a picture "
-        f"takes in {results['precision']}. The fourth is measured with the real model itself, "
-        "against nothing, in turns beside each other.\n"
+        f"({least} a request with nothing), so that single pillars stand out; the third is its "
+        f"share of the {say_seconds(whole)} that a picture takes in {results['precision']}. "
+        "The fourth is measured with the real model itself, against nothing, in turns beside each "
+        "other.\n"
     )
-    return _table(header, rows) + note
+    return build_table(header, rows) + note
 
 
 def _build_profile(results: Numbers) -> str:
@@ -218,7 +197,7 @@ def _build_profile(results: Numbers) -> str:
         "pass are left out. A sample belongs to the innermost function of ours. The interpreter is "
         "looked at where it lets go, so system calls seem to weigh more than they do.\n"
     )
-    return _table(("Function", "Share"), rows) + note
+    return build_table(("Function", "Share"), rows) + note
 
 
 def _build_method(results: Numbers) -> str:
@@ -239,18 +218,3 @@ def _build_method(results: Numbers) -> str:
         clients=results["clients"],
         **{key: results["plan"][key] for key in ("rounds", "documented_rounds")},
     )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    if not rows:
-        return ""
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(it)} |\n" for it in lines)
-
-
-def _ms(seconds: float) -> str:
-    if math.isinf(seconds):
-        return "never"
-    if seconds >= 1:
-        return f"{seconds:.1f} s"
-    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"

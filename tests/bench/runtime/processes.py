@@ -25,7 +25,7 @@ from runtime_kit.process import fetch
 PATIENCE_SECONDS: Final = 5.0
 """After this long the generator gives an answer up, and hangs up."""
 _MIB: Final = 1024
-_READY_SECONDS: Final = 120.0
+READY_SECONDS: Final = 120.0
 _OK: Final = 200
 _MARK: Final = "BENCH_RUN"
 
@@ -102,7 +102,13 @@ class Server:
 
 
 @contextmanager
-def started(contestant: Contestant, folder: Path, pictures: Sequence[bytes]) -> Iterator[Server]:
+def started(
+    contestant: Contestant,
+    folder: Path,
+    pictures: Sequence[bytes],
+    *,
+    within_seconds: float = READY_SECONDS,
+) -> Iterator[Server]:
     """Start a server, wait until it has answered a picture, and end it in any case."""
     folder.mkdir(parents=True)
     launch = contestant.prepare(folder)
@@ -128,20 +134,20 @@ def started(contestant: Contestant, folder: Path, pictures: Sequence[bytes]) -> 
         mark=mark,
     )
     try:
-        _wait_ready(server, began)
+        _wait_ready(server, began, within_seconds)
         yield server
     finally:
         server.end()
 
 
-def _wait_ready(server: Server, began: float) -> None:
+def _wait_ready(server: Server, began: float, within_seconds: float) -> None:
     """Ready is who has classified a picture; pictures are sent once a probe says so.
 
     Some servers hold a request that comes too early until it times out.
     """
     launch = server.launch
     ready = f"http://127.0.0.1:{launch.port}{launch.ready}"
-    while time.monotonic() < began + _READY_SECONDS:
+    while time.monotonic() < began + within_seconds:
         if fetch(ready)[0] == _OK:
             status, _ = fetch(launch.url, server.bodies[0], server.headers)
             if status == _OK:
@@ -151,7 +157,7 @@ def _wait_ready(server: Server, began: float) -> None:
             break
         time.sleep(0.025)
     code = server.process.poll()
-    what = f"not ready in {_READY_SECONDS:.0f} s" if code is None else f"ended with {code}"
+    what = f"not ready in {within_seconds:.0f} s" if code is None else f"ended with {code}"
     message = f"{what}\n{server.explain()}".strip()
     raise StartError(message)
 

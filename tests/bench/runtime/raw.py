@@ -9,45 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import threading
-import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from bench.runtime.peers.bounds import CORES
 from bench.runtime.peers.engine import Classifier
 from bench.runtime.pictures import draw_pictures
-
-T = TypeVar("T")
-
-
-def count_per_second(work: Callable[[int], object], threads: int, seconds: float) -> float:
-    """Return how often a second all threads together get the work done."""
-    counts = [0] * threads
-    ends = time.monotonic() + seconds
-
-    def loop(me: int) -> None:
-        while time.monotonic() < ends:
-            work(counts[me])
-            counts[me] += 1
-
-    began = time.monotonic()
-    workers = [threading.Thread(target=loop, args=(me,)) for me in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return sum(counts) / (time.monotonic() - began)
-
-
-def time_each(work: Callable[[T], object], items: Sequence[T], repeats: int = 25) -> float:
-    """Return the processor time of one item, in one thread."""
-    spent = time.thread_time()
-    for _ in range(repeats):
-        for item in items:
-            work(item)
-    return (time.thread_time() - spent) / repeats / len(items)
+from bench.runtime.timing import count_per_second, time_each
 
 
 def main() -> None:
@@ -59,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     os.environ |= {"BENCH_PACKAGE": str(options.package), "BENCH_PRECISION": options.precision}
     classifier, pictures = Classifier(streams=CORES), draw_pictures()
-    tensors = [classifier.prepare(it)[None] for it in pictures]
+    tensors = [classifier.preparation.prepare(it)[None] for it in pictures]
 
     def infer(number: int) -> object:
         return classifier.infer(tensors[number % len(tensors)])
@@ -68,10 +35,10 @@ def main() -> None:
         return classifier.classify(pictures[number % len(pictures)])
 
     count_per_second(infer, CORES, 0.5)
-    images = [classifier.decode(it) for it in pictures]
+    images = [classifier.preparation.decode(it) for it in pictures]
     found = {
-        "decode_seconds": time_each(classifier.decode, pictures),
-        "preprocess_seconds": time_each(classifier.preprocess, images),
+        "decode_seconds": time_each(classifier.preparation.decode, pictures),
+        "preprocess_seconds": time_each(classifier.preparation.preprocess, images),
         "infer": count_per_second(infer, CORES, options.seconds),
         "whole": count_per_second(classify, CORES, options.seconds),
     }

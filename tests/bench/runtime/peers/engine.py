@@ -11,15 +11,12 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image
 
+from bench.runtime.peers.preparation import Preparation
 from igw_runtime.engines.openvino_engine import OpenVinoEngine
 from igw_runtime.engines.protocol import Batch, EngineOptions, Session
 from igw_runtime.models.artifact import read_package
-from igw_runtime.models.decoding import ImageDecoder
-from igw_runtime.models.preprocessing import Preprocessor, Tensor
 
-_MAX_PIXELS: Final = 50_000_000
 _TOP: Final = 5
 
 
@@ -40,27 +37,14 @@ class Classifier:
             side=preset.crop,
         )
         self._labels = package.labels
-        self._decoder = ImageDecoder(_MAX_PIXELS, draft_side=2 * preset.resize)
-        self._preprocessor = Preprocessor(preset)
+        self.preparation = Preparation(preset)
         self._sessions: SimpleQueue[Session] = SimpleQueue()
         engine = OpenVinoEngine(package, options)
-        tensor = self.prepare(package.read_golden_image())
+        tensor = self.preparation.prepare(package.read_golden_image())
         for _ in range(streams):
             session = engine.open_session()
             session.infer(tensor[None])
             self._sessions.put(session)
-
-    def prepare(self, picture: bytes) -> Tensor:
-        """Decode and preprocess one picture."""
-        return self.preprocess(self.decode(picture))
-
-    def decode(self, picture: bytes) -> Image.Image:
-        """Decode one picture, at a fraction of its size if it is large."""
-        return self._decoder.decode(self._decoder.open(picture))
-
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """Resize, crop and normalise."""
-        return self._preprocessor(image)
 
     def infer(self, batch: Batch) -> Batch:
         """Run one batch on a session that is free."""
@@ -72,7 +56,7 @@ class Classifier:
 
     def classify(self, picture: bytes) -> dict[str, Any]:
         """Return the five best classes."""
-        scores = self.infer(self.prepare(picture)[None])[0]
+        scores = self.infer(self.preparation.prepare(picture)[None])[0]
         shifted = np.exp(scores - scores.max())
         shares = shifted / shifted.sum()
         best = [
