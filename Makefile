@@ -71,7 +71,7 @@ bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (
 bench-runtime: $(VENV)/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 7 GB)
 	@$(PY) -m bench.runtime $(ARGUMENTS)
 
-bench-gpu: $(VENV)/.ready ## Measure the model server on a GPU; writes docs/benchmarks/gpu.md (12 minutes, 5 GB)
+bench-gpu: $(VENV)/.ready ## Measure the model server on a GPU; writes docs/benchmarks/gpu.md (10 minutes, 5 GB)
 	@$(PY) -m bench.gpu --look $(ARGUMENTS)
 	@test -n "$(IGW_TORCH_PYTHON)" || $(MAKE) --no-print-directory $(VENV)-export/.ready
 	@$(or $(IGW_TORCH_PYTHON),$(VENV)-export/bin/python) -m bench.gpu $(ARGUMENTS)

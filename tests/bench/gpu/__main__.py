@@ -45,7 +45,7 @@ from bench.runtime.keeping import FOLDER, keep_results
 _MISSING: Final = 2
 _LIBRARIES: Final = ("torchvision", "uvicorn", "numpy", "pillow")
 _PRECISIONS: Final = {"cuda": "fp16,bf16", "cpu": "fp32"}
-_FULL: Final = {"raw": 0.8, "warm": 2.0, "capacity": 6.0, "load": 6.0}
+_FULL: Final = {"raw": 0.6, "warm": 1.5, "capacity": 5.0, "load": 4.0}
 _QUICK: Final = {"raw": 0.3, "warm": 1.0, "capacity": 2.0, "load": 1.5}
 # More than the runtime allows (64), to see what its limit costs.
 _SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)

@@ -67,7 +67,8 @@ class Bench:
         """Return images a second of the network alone, on a batch that lies on the device."""
         import torch  # noqa: PLC0415
 
-        batch = torch.from_numpy(self.draw(size)).to(**self.engine._placement)
+        with torch.inference_mode():
+            batch = torch.from_numpy(self.draw(size)).to(**self.engine._placement)
         wait = torch.cuda.synchronize if self.engine.device == "cuda" else lambda: None
 
         def work(_number: int) -> None:
