@@ -43,6 +43,8 @@ def test_mutated_and_reverted(still: Rig, mutations: list[Mutation]) -> None:
     with deployments_that_run(place) as lock, _watching_for_lies(place, lock) as lies:
         for name in names:
             _replace(place, name, _PLAIN)
+        for name in names:
+            wait_for(lambda it=name: _serves(place, it), f"{name} to serve", WAIT_SECONDS)
         _settle(place, names)
         fresh = _states(place)
         for first in range(0, len(mutations), _BATCH):
@@ -204,6 +206,10 @@ def _settle(place: Place, names: Iterable[str]) -> None:
 
     wait_for(lambda: not set(waiting()) & set(names), "all to be judged", WAIT_SECONDS, 0.3)
     place.cluster.wait_settled(place.namespace, 1.5, WAIT_SECONDS)
+
+
+def _serves(place: Place, name: str) -> bool:
+    return bool(place.condition("Available", name).get("status") == "True")
 
 
 def _is_judged(gateway: Manifest) -> bool:
