@@ -314,7 +314,10 @@ class Operator:
             self._lag_seconds = max(lag, self._lag_seconds * 0.9, 0.0)
 
     def _export(self, metrics: Metrics, attempts: Attempts) -> None:
-        """Have what is known anyway read at each scrape."""
+        """Have what is known anyway read at each scrape.
+
+        By the thread that answers it, while the loop works: whoever is asked looks at a copy.
+        """
         metrics.active.set_function(lambda: float(self._health.role is Role.ACTIVE))
         metrics.queue_depth.set_function(self.queue.depth)
         metrics.queue_oldest.set_function(self.queue.oldest_seconds)

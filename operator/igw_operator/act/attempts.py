@@ -112,12 +112,12 @@ class Attempts:
     def held(self) -> int:
         """How many children wait to be written again, after a refusal or in a truce."""
         now = self._clock()
-        return sum(1 for it in self._refusals.values() if it.until > now)
+        return sum(1 for it in list(self._refusals.values()) if it.until > now)
 
     def contested(self) -> int:
         """How many children somebody else sets, too, again and again."""
         now = self._clock()
-        return len({child for (child, _), it in self._repairs.items() if it.until > now})
+        return len({child for (child, _), it in list(self._repairs.items()) if it.until > now})
 
     def _count_repair(self, key: tuple[ChildKey, str]) -> None:
         now = self._clock()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,9 +137,10 @@ class WorkQueue(Generic[KeyT]):
         return len(self._processing)
 
     def oldest_seconds(self) -> float:
-        """How long the key that waits longest has waited."""
-        oldest = min((self._dirty[key] for key in self._ready), default=None)
-        return 0.0 if oldest is None else self._clock() - oldest
+        """How long the key that waits longest has waited; other threads may ask, too."""
+        # A copy is made in one step, which no other thread comes between.
+        since = (self._dirty.get(key, math.inf) for key in list(self._ready))
+        return max(0.0, self._clock() - min(since, default=math.inf))
 
     def _promote(self) -> None:
         now = self._clock()

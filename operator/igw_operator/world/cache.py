@@ -192,7 +192,7 @@ class Cache:
 
     def count(self) -> int:
         """How many objects are kept."""
-        return sum(len(entries) for entries in self._entries.values())
+        return sum(len(entries) for entries in list(self._entries.values()))
 
     def _gateways_through(self, key: CacheKey) -> list[ObjectKey]:
         """The gateways that ask for a route through a Gateway of Gateway API."""

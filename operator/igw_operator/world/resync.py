@@ -79,7 +79,7 @@ class Resync:
     def oldest_seconds(self) -> float:
         """Time since the kind that waits longest was last listed."""
         now = self._clock()
-        return max((now - done for done in self._done_at.values()), default=0.0)
+        return max((now - done for done in list(self._done_at.values())), default=0.0)
 
     async def _prime(self, resource: Resource) -> None:
         while True:

@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import time
 
 import pytest
@@ -169,3 +170,23 @@ async def test_a_waiting_worker_is_woken(queue: WorkQueue[str]) -> None:
     await asyncio.sleep(0)
     queue.add("a")
     assert await waiting == "a"
+
+
+async def test_its_age_can_be_read_by_another_thread() -> None:
+    """A scrape must not fail because the loop works meanwhile."""
+    queue: WorkQueue[int] = WorkQueue(clock=time.monotonic, random=lambda: 0.0)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        reader = asyncio.create_task(
+            asyncio.to_thread(lambda: [queue.oldest_seconds() for _ in range(1000)])
+        )
+        while not reader.done():
+            for key in range(1000):
+                queue.add(key)
+            for _ in range(1000):
+                queue.done(await queue.get())
+            await asyncio.sleep(0)
+    finally:
+        sys.setswitchinterval(before)
+    assert min(await reader) >= 0
