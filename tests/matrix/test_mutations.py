@@ -43,8 +43,7 @@ def test_mutated_and_reverted(still: Rig, mutations: list[Mutation]) -> None:
     with deployments_that_run(place) as lock, _watching_for_lies(place, lock) as lies:
         for name in names:
             _replace(place, name, _PLAIN)
-        for name in names:
-            wait_for(lambda it=name: _serves(place, it), f"{name} to serve", WAIT_SECONDS)
+        wait_for(lambda: all(_serves(place, it) for it in names), "all to serve", WAIT_SECONDS)
         _settle(place, names)
         fresh = _states(place)
         for first in range(0, len(mutations), _BATCH):
