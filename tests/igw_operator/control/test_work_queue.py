@@ -177,16 +177,17 @@ async def test_its_age_can_be_read_by_another_thread() -> None:
     queue: WorkQueue[int] = WorkQueue(clock=time.monotonic, random=lambda: 0.0)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
-    reader = asyncio.create_task(
-        asyncio.to_thread(lambda: [queue.oldest_seconds() for _ in range(1000)])
-    )
     try:
-        while not reader.done():
-            for key in range(1000):
-                queue.add(key)
-            for _ in range(1000):
-                queue.done(await queue.get())
-            await asyncio.sleep(0)
+        async with asyncio.TaskGroup() as group:
+            reader = group.create_task(
+                asyncio.to_thread(lambda: [queue.oldest_seconds() for _ in range(1000)])
+            )
+            while not reader.done():
+                for key in range(1000):
+                    queue.add(key)
+                for _ in range(1000):
+                    queue.done(await queue.get())
+                await asyncio.sleep(0)
     finally:
         sys.setswitchinterval(before)
-    assert min(await reader) >= 0
+    assert min(reader.result()) >= 0
