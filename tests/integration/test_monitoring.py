@@ -383,6 +383,7 @@ def test_a_pod_that_follows_old_settings_is_named(stage: Stage) -> None:
 
     stage.follow()
     stage.wait("True", "Monitored")
+    stage.wait("True", "WithinBudget", "SLOMet")
     place.wait_settled()
     with place.recording() as writes:
         time.sleep(4)  # as many rounds
