@@ -60,7 +60,7 @@ soak: $(VENV)/.ready ## Ten minutes of good, bad and rude traffic; writes docs/b
 	@$(PY) -m bench.soak $(ARGUMENTS)
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
-	IGW_MATRIX_TABLE=1 pytest -v -m matrix -n 4 --dist worksteal --tb=short tests/matrix
+	IGW_MATRIX_TABLE=1 pytest -v -m matrix -n 4 --dist loadgroup --tb=short tests/matrix
 
 matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
 	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and long" -n 2 --tb=short tests/matrix
