@@ -10,7 +10,7 @@ export PYTHONPATH := operator:runtime:tests/node:tests
 export PATH := $(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test check unit integration e2e follow test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-gpu bench-slo generate golden lock lock-peers parts clean
+.PHONY: help demo demo-down test check unit integration e2e follow test-export conformance fuzz-api soak matrix matrix-long bench-operator bench-runtime bench-gpu bench-slo generate pictures golden lock lock-peers parts clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,11 +83,16 @@ bench-slo: $(VENV)/.ready ## Compare SLO rules, ours and Sloth's, with the truth
 generate: $(VENV)/.ready ## Write crds/, install.yaml, dashboards, reference pages, protocol messages
 	$(PY) -m harness.generate
 
+pictures: $(VENV)/.ready $(CACHE)/venv-pictures/.ready ## Photograph the dashboards of a real load; writes docs/images (20 minutes)
+	@$(PY) -m harness.pictures.story
+	@$(CACHE)/venv-pictures/bin/python -m harness.pictures.draw
+	@$(PY) -m harness.generate >/dev/null
+
 golden: $(VENV)/.ready ## Rewrite tests/golden from what is rendered now
 	IGW_UPDATE_GOLDEN=1 pytest -q tests/igw_operator/plan
 
 lock: $(VENV)/.ready ## Renew the hash-pinned lock files from pyproject.toml
-	for extra in operator runtime export reference fuzz dev; do \
+	for extra in operator runtime export reference fuzz pictures dev; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
 	    --no-annotate --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; \
 	done
@@ -126,6 +131,11 @@ $(VENV)-export/.ready: requirements/export.txt
 $(CACHE)/venv-fuzz/.ready: requirements/fuzz.txt
 	@$(PYTHON) -m venv $(CACHE)/venv-fuzz
 	@$(CACHE)/venv-fuzz/bin/pip install -q --require-hashes -r requirements/fuzz.txt
+	@touch $@
+
+$(CACHE)/venv-pictures/.ready: requirements/pictures.txt
+	@$(PYTHON) -m venv $(CACHE)/venv-pictures
+	@$(CACHE)/venv-pictures/bin/pip install -q --require-hashes -r requirements/pictures.txt
 	@touch $@
 
 # Triton's embedded Python needs the standard library it was built with: Debian's 3.11.

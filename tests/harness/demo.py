@@ -52,6 +52,20 @@ def main() -> None:
 
 def show(provider: providers.Provider) -> None:
     """Every step of the demo, in order."""
+    kubectl = set_up(provider)
+    client = Client(kubectl, NAMESPACE)
+    apply_gateway(kubectl, client)
+    answer = classify(client)
+    find_everywhere(kubectl, answer)
+    prove_monitoring(kubectl, client)
+    edit_slo(kubectl)
+    refuse_bad_edit(kubectl)
+    delete_gateway(kubectl)
+    look_around(kubectl, provider)
+
+
+def set_up(provider: providers.Provider) -> Kubectl:
+    """From nothing to a cluster with monitoring and the operator; what is there stays."""
     with step("Parts: what the cluster is made of, built once"):
         provider.prepare("demo")
     with step("Images: operator and runtime, from the Dockerfiles"):
@@ -65,15 +79,7 @@ def show(provider: providers.Provider) -> None:
         install_operator(kubectl)
         wait_for_operator(kubectl)
         wait_for_monitoring(kubectl)
-    client = Client(kubectl, NAMESPACE)
-    apply_gateway(kubectl, client)
-    answer = classify(client)
-    find_everywhere(kubectl, answer)
-    prove_monitoring(kubectl, client)
-    edit_slo(kubectl)
-    refuse_bad_edit(kubectl)
-    delete_gateway(kubectl)
-    look_around(kubectl, provider)
+    return kubectl
 
 
 def apply_gateway(kubectl: Kubectl, client: Client) -> None:

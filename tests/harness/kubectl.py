@@ -65,10 +65,17 @@ class Kubectl:
 
     def prometheus(self, query: str) -> list[Json]:
         """The result of an instant query, through the API server's proxy."""
-        path = (
-            "/api/v1/namespaces/monitoring/services/prometheus:web/proxy/api/v1/query?"
-            + urlencode({"query": query})
-        )
-        answer = json.loads(self("get", "--raw", path))
-        result: list[Json] = answer["data"]["result"]
+        result: list[Json] = self.ask_prometheus("query", query=query)["result"]
         return result
+
+    def ask_prometheus(self, endpoint: str, **parameters: str) -> Any:
+        """The data of an answer of Prometheus' HTTP API, through the API server's proxy.
+
+        Raises:
+            CommandError: it refused; the message holds what was asked.
+        """
+        path = (
+            f"/api/v1/namespaces/monitoring/services/prometheus:web/proxy/api/v1/{endpoint}?"
+            + urlencode(parameters)
+        )
+        return json.loads(self("get", "--raw", path))["data"]
