@@ -500,7 +500,14 @@ def main() -> None:
     if load.cores:
         os.sched_setaffinity(0, load.cores)
     gc.disable()  # a load is short, and a round of collection would make requests late
-    _print(asyncio.run(_Generator(load).run()).to_json())
+    _print(asyncio.run(_generate(load)).to_json())
+
+
+async def _generate(load: Load) -> Report:
+    report = await _Generator(load).run()
+    # Who ends it in this very moment is to have the report, too.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    return report
 
 
 def _print(line: str) -> None:
