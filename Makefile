@@ -60,7 +60,8 @@ soak: $(VENV)/.ready ## Ten minutes of good, bad and rude traffic; writes docs/b
 	@$(PY) -m bench.soak $(ARGUMENTS)
 
 matrix: $(VENV)/.ready ## The fault matrix; writes docs/fault-matrix.md (many minutes)
-	IGW_MATRIX_TABLE=1 pytest -v -m matrix -n 4 --dist loadgroup --tb=short tests/matrix
+	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and not scale" -n 4 --tb=short tests/matrix
+	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and scale" --tb=short tests/matrix
 
 matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
 	IGW_MATRIX_TABLE=1 pytest -v -m "matrix and long" -n 2 --tb=short tests/matrix
@@ -68,8 +69,8 @@ matrix-long: $(VENV)/.ready ## Its cases that take a quarter of an hour each
 bench-operator: $(VENV)/.ready ## Measure the operator; writes docs/benchmarks (35 minutes)
 	@$(PY) -m bench.operator $(ARGUMENTS)
 
-bench-runtime: $(VENV)/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 7 GB)
-	@$(PY) -m bench.runtime $(ARGUMENTS)
+bench-runtime: $(VENV)/.ready $(VENV)-export/.ready ## Measure the model server beside its peers; writes docs/benchmarks (25 minutes, 12 GB)
+	@IGW_EXPORT_PYTHON=$(VENV)-export/bin/python $(PY) -m bench.runtime $(ARGUMENTS)
 
 bench-gpu: $(VENV)/.ready ## Measure the model server on a GPU; writes docs/benchmarks/gpu.md (10 minutes, 5 GB)
 	@$(PY) -m bench.gpu --look $(ARGUMENTS)

@@ -6,6 +6,7 @@ import pytest
 from bench.runtime import pictures
 from bench.runtime.environments import find_versions
 from bench.runtime.goals import check_goals
+from bench.runtime.ideal import simulate
 from bench.runtime.page import build_page, build_tables
 from bench.runtime.summary import summarise
 
@@ -64,6 +65,11 @@ def some_results(**contestants: dict[str, Any]) -> dict[str, Any]:
                 "decode_seconds": 0.001,
                 "preprocess_seconds": 0.001,
             }
+        },
+        "ideal": {
+            "capacity": 62.0,
+            "unloaded_p50": 0.032,
+            "loads": {"0.5": {"p50": 0.032, "p99": 0.07}, "0.8": {"p50": 0.04, "p99": 0.15}},
         },
         "served": {"bf16": 60.0},
     }
@@ -124,6 +130,22 @@ def test_the_page_says_where_we_are_not_ahead() -> None:
     assert "not 1.3 times" in page
     assert "At 80% of our capacity Kserve had a lower p99 than we had." in page
     assert "int8 was not measured" in page
+    assert "A server that costs nothing has 150 ms" in page
+
+
+def test_simulated_waits_are_those_of_queueing_theory() -> None:
+    """One core at half load waits as Erlang's formula for M/D/1 says; two wait less."""
+    idle = simulate(0.001, seconds_each=0.02, cores=2)
+    assert idle == pytest.approx({"p50": 0.02, "p99": 0.02})
+    load = 0.5
+    one = simulate(load, seconds_each=1.0, cores=1)
+    wait = one["p99"] - 1.0
+    no_longer = (1 - load) * sum(
+        (-load * (wait - k)) ** k / math.factorial(k) * math.exp(load * (wait - k))
+        for k in range(int(wait) + 1)
+    )
+    assert no_longer == pytest.approx(0.99, abs=0.001)
+    assert 1.0 <= simulate(2 * load, seconds_each=1.0, cores=2)["p50"] < one["p50"]
 
 
 @pytest.mark.parametrize(

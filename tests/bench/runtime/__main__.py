@@ -4,7 +4,7 @@ make bench-runtime
 make bench-runtime ARGUMENTS=--quick
 make bench-runtime ARGUMENTS="--quick --only raw,litserve,kserve-documented,overhead"
 
-Needs nothing else to run on the machine. The first run installs the peers (7 GB with torch).
+Needs nothing else to run on the machine. The first run installs the peers (12 GB with torch).
 """
 
 from __future__ import annotations

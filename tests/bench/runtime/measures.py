@@ -23,14 +23,15 @@ from bench.runtime.contestants import (
     build_peers,
     find_sources,
 )
-from bench.runtime.environments import InstallError, ensure_environment, find_cache
+from bench.runtime.environments import InstallError, ensure_environment
+from bench.runtime.ideal import simulate
+from bench.runtime.packages import ensure_packages
+from bench.runtime.peers.bounds import CORES
 from bench.runtime.pictures import SIZES, draw_pictures
 from bench.runtime.processes import PATIENCE_SECONDS, StartError, read_pss_mib, started
 from bench.runtime.summary import summarise
-from bench.runtime.visits import CLIENTS, Numbers, Plan, measure_capacity, visit
-from igw_runtime.models.artifact import MANIFEST_FILE
+from bench.runtime.visits import CLIENTS, SHARES, Numbers, Plan, measure_capacity, visit
 
-MODEL: Final = "resnet50"
 PRECISION: Final = "bf16"
 """Of both tables: what OpenVINO takes by itself on processors that have it."""
 _TORCH_ALONE: Final = Path(__file__).with_name("torch_alone.py")
@@ -53,23 +54,6 @@ class Run:
         return not self.only or name in self.only
 
 
-def find_packages() -> dict[str, Path]:
-    """Return the model package of each precision; that of int8 is there only if it was made."""
-    models = find_cache() / "models"
-    if not (models / MODEL / MANIFEST_FILE).is_file():
-        message = (
-            f"there is no {models / MODEL}; an environment with the extra `export` makes it: "
-            f"python -m igw_runtime export --model {MODEL} --output {models} --allow-random-weights"
-        )
-        raise SystemExit(message)
-    packages = {"fp32": models / MODEL, "bf16": models / MODEL}
-    for file in sorted(models.glob(f"*/{MANIFEST_FILE}")):
-        manifest = json.loads(file.read_text())
-        if (manifest["architecture"], manifest["precision"]) == (MODEL, "int8"):
-            packages["int8"] = file.parent
-    return packages
-
-
 def install(run: Run) -> None:
     """Install what this run needs, before anything is measured."""
     for peer in PEERS:
@@ -82,7 +66,7 @@ def install(run: Run) -> None:
 
 def measure_contestants(run: Run) -> Numbers:
     """Visit everybody, round after round, each round in another order."""
-    packages, pictures = find_packages(), draw_pictures()
+    packages, pictures = ensure_packages(run.say), draw_pictures()
     package = packages[PRECISION]
     same = [build_ours(package, precision=PRECISION)]
     same += [it for it in build_peers(package, precision=PRECISION) if run.wants(it.name)]
@@ -95,6 +79,10 @@ def measure_contestants(run: Run) -> Numbers:
         everybody += documented if number < run.plan.documented_rounds else []
         for contestant in everybody:
             _visit(run, contestant, pictures, number)
+    raw = {
+        precision: {kind: median(it[kind] for it in found) for kind in found[0]}
+        for precision, found in run.raw.items()
+    }
     return {
         "precision": PRECISION,
         "sizes": [f"{width}x{height}" for width, height in SIZES],
@@ -103,11 +91,24 @@ def measure_contestants(run: Run) -> Numbers:
         "contestants": {name: summarise(visits) for name, visits in run.visits.items()},
         "titles": {it.name: it.title for it in [*same, *documented]},
         "sends": {it.name: it.sends for it in [*same, *documented]},
-        "raw": {
-            precision: {kind: median(it[kind] for it in found) for kind in found[0]}
-            for precision, found in run.raw.items()
-        },
+        "raw": raw,
+        "ideal": _find_ideal(raw.get(PRECISION), run.reference),
         "served": {precision: median(found) for precision, found in run.served.items()},
+    }
+
+
+def _find_ideal(raw: Mapping[str, float] | None, reference: float | None) -> Numbers:
+    """Return what a server that costs nothing would do, at the loads that all servers get."""
+    if raw is None or reference is None:
+        return {}
+    each = CORES / raw["whole"]
+    return {
+        "capacity": raw["whole"],
+        "unloaded_p50": each,
+        "loads": {
+            str(share): simulate(share * reference, seconds_each=each, cores=CORES)
+            for share in SHARES
+        },
     }
 
 

@@ -20,7 +20,8 @@ from statistics import median
 from typing import Any, Final
 
 from bench.runtime.contestants import ROOT, Contestant, Launch, choose_port, launch_ours
-from bench.runtime.measures import PRECISION, find_packages
+from bench.runtime.measures import PRECISION
+from bench.runtime.packages import ensure_packages
 from bench.runtime.pictures import draw_pictures, pack_raw
 from bench.runtime.processes import Server, started
 from bench.runtime.sampler import WRITE_SECONDS
@@ -86,7 +87,7 @@ def measure_overhead(plan: Plan, say: Callable[[str], None]) -> Numbers:
         found["small"] = _measure(plan, shop, [picture], VARIANTS)
         found["profile"] = _measure_profile(plan, shop, picture)
         say("observability, small model: done")
-        package = find_packages()[PRECISION]
+        package = ensure_packages(say)[PRECISION]
         shop = Workshop(
             folder=folder / "real", package=package, precision=PRECISION, endpoint=endpoint
         )

@@ -55,6 +55,9 @@ _METHOD: Final = """
 - **First table**: `tests/bench/runtime/peers/*/same.py`. Our engine class, decoder and
   preprocessing are imported by each of them; they differ in what is around it. One worker
   (process, thread or instance) a core, as each one's documentation advises.
+- **A server that costs nothing**: its capacity is the engine's with decoding, measured without a
+  server; its latencies are those of a queue before the cores (Poisson arrivals, every picture
+  takes as long: M/D/c), simulated at the same load. Nobody can be below its p99 by much.
 - **Second table**: `tests/bench/runtime/peers/*/documented.py`, with default settings: the way a
   reader of that documentation would put torchvision's ResNet-50 into it. PyPI's torch has CUDA's
   libraries in it, which costs memory.
@@ -100,8 +103,20 @@ def _build_servers(results: Numbers, *, documented: bool) -> str:
         _build_server(results["titles"][name], contestants[name], best)
         for name in sorted(names, key=lambda it: (it != OURS, it))
     ]
+    if not documented:
+        rows += _build_ideal(results["ideal"], best)
     notes = "".join(_build_failures(results, names))
     return build_table(header, rows) + notes
+
+
+def _build_ideal(ideal: Numbers, best: float | None) -> list[tuple[str, ...]]:
+    if not ideal or not best:
+        return []
+    capacity = f"{ideal['capacity']:.1f} ({ideal['capacity'] / best:.2f})"
+    loads = (
+        f"{say_seconds(it['p50'])}, {say_seconds(it['p99'])}" for it in ideal["loads"].values()
+    )
+    return [("*A server that costs nothing, computed*", capacity, *loads, *[""] * 5)]
 
 
 def _build_server(title: str, it: Numbers, best: float | None) -> tuple[str, ...]:
