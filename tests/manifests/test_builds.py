@@ -110,7 +110,7 @@ def test_every_image_is_pinned_by_a_tag(build: Build, folder: str) -> None:
 def test_images_already_on_the_node_are_not_pulled(build: Build, folder: str) -> None:
     """A node without a way to the registry can still start what it has."""
     for name, spec in _pod_specs(build(folder)):
-        for holder in _containers(spec) or [spec]:
+        for holder in _holders(spec):
             assert holder.get("imagePullPolicy") == "IfNotPresent", name
 
 
@@ -125,7 +125,7 @@ def test_every_pod_meets_the_restricted_pod_security_standard(build: Build, fold
 def test_every_pod_has_requests_and_a_memory_limit(build: Build, folder: str) -> None:
     """A pod without them is the first to go, or takes its neighbours with it."""
     for name, spec in _pod_specs(build(folder)):
-        for holder in _containers(spec) or [spec]:
+        for holder in _holders(spec):
             assert {"cpu", "memory"} <= holder["resources"]["requests"].keys(), name
             assert "memory" in holder["resources"]["limits"], name
 
@@ -297,6 +297,11 @@ def _pod_specs(manifests: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
             yield name, manifest["spec"]["template"]["spec"]
         elif manifest["kind"] in {"Prometheus", "Alertmanager"}:
             yield name, manifest["spec"]
+
+
+def _holders(spec: Manifest) -> list[Manifest]:
+    """What says how containers run: they themselves, and a Prometheus of its own pod."""
+    return [*_containers(spec), *([spec] if "image" in spec else [])]
 
 
 def _containers(pod_spec: Manifest) -> list[Manifest]:
