@@ -91,7 +91,7 @@ def _runtime_crd() -> Manifest:
             _column("Age", ".metadata.creationTimestamp", "date"),
             _column("Default", f".metadata.annotations.{default}", wide=True),
             _column("Ready", '.status.conditions[?(@.type=="Ready")].status', wide=True),
-            _column("Wave", ".status.rollout.wave", "integer", wide=True),
+            _column("Wave", ".status.wave", wide=True),
             _column("Message", ".status.message", wide=True),
         ],
         subresources={"status": {}},

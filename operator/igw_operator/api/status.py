@@ -228,6 +228,8 @@ class RuntimeStatus(ApiModel):
     """Gateways whose pods are asked to run the target revision."""
     rollout: RolloutStatus | None = None
     """How far the runtime's revision has come. Absent: the spec was never valid."""
+    wave: str | None = None
+    """The wave that is on, of how many, as 2/3. Absent: no rollout is on."""
     message: Annotated[str, Field(max_length=32768)] | None = None
     """What the rollout, or whoever reads this, waits for. Absent while there is nothing to say."""
     conditions: Conditions

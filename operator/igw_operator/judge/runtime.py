@@ -64,6 +64,7 @@ def judge_runtime(
         gateways=gateway_count,
         updated=step.updated if step is not None else int(before.get("updated") or 0),
         rollout=None if step is None else _as_status(step.state),
+        wave=None if step is None else _name_wave(step.state),
         message=None if told is None else told.finding.message,
         conditions=conditions,
     )
@@ -207,6 +208,10 @@ def _and_more(members: Sequence[Member]) -> str:
 
 def _name(revision: Revision) -> str:
     return f"revision {revision.id} (image {revision.image})"
+
+
+def _name_wave(state: State) -> str | None:
+    return None if state.is_complete else f"{state.wave}/{state.waves}"
 
 
 def _as_status(state: State) -> RolloutStatus:

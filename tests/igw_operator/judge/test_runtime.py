@@ -100,8 +100,19 @@ def test_a_rollout_says_where_it_is_and_whom_it_waits_for() -> None:
         f"Wave 1 of 2: 0 of 4 gateways run revision {revision} (image b); waits for "
         f"demo/{min(names)}, and 1 more. Next: kubectl get igwr default -o wide -w"
     )
+    assert fleet.status["wave"] == "1/2"
     fleet.run(1)
     assert "soaks until 2026-01-01T00:01:00Z" in fleet.status["message"]
+
+
+def test_without_a_rollout_there_is_no_wave() -> None:
+    """A column that always had a number would say that something is going on."""
+    fleet = Fleet(4, waves=[{"percent": 50}], soak="0s")
+    fleet.run(2)
+    fleet.look()
+
+    assert "wave" not in fleet.status
+    assert fleet.status["rollout"]["wave"] == 2
 
 
 def test_the_steps_of_a_rollout_are_events() -> None:
