@@ -449,7 +449,8 @@ class Life(RuleBasedStateMachine):
         self.percents = percents
         self.fleet = Fleet(size, waves=[{"percent": it} for it in percents], soak=soak)
         self.fleet.run(2)
-        self.moves: dict[tuple[str, str], int] = {}
+        self.rollouts = 0
+        self.moves: dict[tuple[str, int], int] = {}
         self.bad_until: dict[str, float] = {}
         self.added = 0
 
@@ -465,6 +466,11 @@ class Life(RuleBasedStateMachine):
         self.fleet.look()
         after = self._state()
         assert after is not None
+        # There, back and there again within one second are three.
+        self.rollouts += before is None or (before.target, before.started) != (
+            after.target,
+            after.started,
+        )
         if before is None or before.target != after.target or before.wave == after.wave:
             return
         if before.wave == 0 or self.fleet.rollout.get("paused"):
@@ -500,7 +506,7 @@ class Life(RuleBasedStateMachine):
             assert pods.image == state.target.image, f"{name} moved to something else"
             uid = pods.manifest["metadata"]["uid"]
             assert is_admitted(state, self._waves(), rank=rank(uid), labels={})
-            move = (name, f"{state.started}{state.target.id}")
+            move = (name, self.rollouts)
             self.moves[move] = self.moves.get(move, 0) + 1
 
     @rule(data=st.data())
