@@ -68,7 +68,6 @@ def some_results(**contestants: dict[str, Any]) -> dict[str, Any]:
         },
         "ideal": {
             "capacity": 62.0,
-            "unloaded_p50": 0.032,
             "loads": {"0.5": {"p50": 0.032, "p99": 0.07}, "0.8": {"p50": 0.04, "p99": 0.15}},
         },
         "served": {"bf16": 60.0},

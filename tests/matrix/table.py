@@ -92,7 +92,7 @@ class Table:
 
     def expect(self, number: int, nodeid: str) -> None:
         """A test that belongs to a case was collected."""
-        self._expected[number].add(_ungroup(nodeid))
+        self._expected[number].add(nodeid)
 
     def forget(self, number: int) -> None:
         """A test of a case was left out of this run, so the run says nothing about the case."""
@@ -125,7 +125,7 @@ class Table:
             is_expected = hasattr(report, "wasxfail") and report.outcome == "skipped"
             row.outcomes.append("xfailed" if is_expected else report.outcome)
         if report.when == "teardown":
-            self._done[number].add(_ungroup(report.nodeid))
+            self._done[number].add(report.nodeid)
 
     def write(self) -> None:
         """Renew the rows of all cases that were run in full; leave the others."""
@@ -158,12 +158,6 @@ class Table:
         count = len(row.outcomes)
         cells = (number, fault, oracles, f"{good}/{count}", result, f"{row.seconds:.0f}", commit)
         return f"| {' | '.join(map(str, cells))} |"
-
-
-def _ungroup(nodeid: str) -> str:
-    """The test's name without the group that xdist appends to it, early or late."""
-    test, _, group = nodeid.rpartition("@")
-    return test if test and "]" not in group else nodeid
 
 
 def _describe_commit() -> str:

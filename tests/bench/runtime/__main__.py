@@ -22,7 +22,7 @@ from typing import Any, Final
 from bench.machine import describe_machine, read_load
 from bench.runtime.environments import find_versions
 from bench.runtime.keeping import FOLDER, keep_results
-from bench.runtime.measures import Run, install, measure_contestants, measure_torch
+from bench.runtime.measures import PRECISION, Run, install, measure_contestants, measure_torch
 from bench.runtime.overhead import measure_overhead
 from bench.runtime.page import build_page, build_tables
 from bench.runtime.visits import FULL, QUICK, Plan
@@ -50,7 +50,7 @@ def main() -> None:
         if run.wants("torch"):
             results["torch"] = measure_torch(run)
         if run.wants("overhead"):
-            results["overhead"] = measure_overhead(plan, _say)
+            results["overhead"] = measure_overhead(plan, run.packages[PRECISION], _say)
         results["load_after"] = read_load()
         results["minutes"] = (time.monotonic() - began) / 60
     print(build_tables(results))

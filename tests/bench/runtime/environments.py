@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -38,10 +39,12 @@ def ensure_environment(peer: str, *, torch: bool = False) -> Path:
     if (folder / ".ready").exists():
         return folder
     shutil.rmtree(folder, ignore_errors=True)
-    _run(["uv", "venv", "--quiet", "--python", _choose_python(peer), str(folder)])
+    run_quietly(["uv", "venv", "--quiet", "--python", _choose_python(peer), str(folder)])
     arguments = [argument for it in files for argument in ("--requirement", str(it))]
     python = str(folder / "bin" / "python")
-    _run(["uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", *arguments])
+    run_quietly(
+        ["uv", "pip", "install", "--quiet", "--python", python, "--require-hashes", *arguments]
+    )
     (folder / ".ready").touch()
     return folder
 
@@ -61,7 +64,13 @@ def _choose_python(peer: str) -> str:
     return "/usr/bin/python3" if peer == "pytriton" else sys.executable
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def run_quietly(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    """Run a command, with additions to the environment; what it says matters if it fails.
+
+    Raises:
+        InstallError: it failed.
+    """
+    env = os.environ | (environment or {})
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InstallError(done.stderr.strip() or f"{command[0]} ended with {done.returncode}")

@@ -44,6 +44,8 @@ class Run:
     plan: Plan
     say: Callable[[str], None]
     only: Collection[str] = ()
+    packages: Mapping[str, Path] = field(default_factory=dict)
+    """The model package of each precision, from `install` on."""
     visits: dict[str, list[Numbers]] = field(default_factory=dict)
     raw: dict[str, list[Mapping[str, float]]] = field(default_factory=dict)
     served: dict[str, list[float]] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class Run:
 
 def install(run: Run) -> None:
     """Install what this run needs, before anything is measured."""
+    run.packages = ensure_packages(run.say)
     for peer in PEERS:
         for torch in (False, True):
             if run.wants(f"{peer}-documented" if torch else peer):
@@ -66,14 +69,13 @@ def install(run: Run) -> None:
 
 def measure_contestants(run: Run) -> Numbers:
     """Visit everybody, round after round, each round in another order."""
-    packages, pictures = ensure_packages(run.say), draw_pictures()
-    package = packages[PRECISION]
+    pictures, package = draw_pictures(), run.packages[PRECISION]
     same = [build_ours(package, precision=PRECISION)]
     same += [it for it in build_peers(package, precision=PRECISION) if run.wants(it.name)]
     documented = [it for it in build_documented() if run.wants(it.name)]
     for number in range(run.plan.rounds):
         if run.wants("raw"):
-            _measure_precisions(run, packages, pictures, number)
+            _measure_precisions(run, pictures, number)
         turn = number % len(same)
         everybody = [*same[turn:], *same[:turn]]
         everybody += documented if number < run.plan.documented_rounds else []
@@ -104,7 +106,6 @@ def _find_ideal(raw: Mapping[str, float] | None, reference: float | None) -> Num
     each = CORES / raw["whole"]
     return {
         "capacity": raw["whole"],
-        "unloaded_p50": each,
         "loads": {
             str(share): simulate(share * reference, seconds_each=each, cores=CORES)
             for share in SHARES
@@ -128,11 +129,9 @@ def _visit(run: Run, contestant: Contestant, pictures: Sequence[bytes], number: 
         run.say(f"    {line}")
 
 
-def _measure_precisions(
-    run: Run, packages: Mapping[str, Path], pictures: Sequence[bytes], number: int
-) -> None:
+def _measure_precisions(run: Run, pictures: Sequence[bytes], number: int) -> None:
     """Measure the engine alone and our server around it, one after the other."""
-    for precision, package in packages.items():
+    for precision, package in run.packages.items():
         raw = measure_raw(package, precision, run.plan.raw)
         ours = build_ours(package, precision=precision)
         folder = run.plan.folder / f"served-{precision}-{number}"

@@ -21,7 +21,6 @@ from typing import Any, Final
 
 from bench.runtime.contestants import ROOT, Contestant, Launch, choose_port, launch_ours
 from bench.runtime.measures import PRECISION
-from bench.runtime.packages import ensure_packages
 from bench.runtime.pictures import draw_pictures, pack_raw
 from bench.runtime.processes import Server, started
 from bench.runtime.sampler import WRITE_SECONDS
@@ -76,8 +75,8 @@ class Spent:
         return [s / max(1, n) for s, n in zip(self.seconds, self.answers, strict=True)]
 
 
-def measure_overhead(plan: Plan, say: Callable[[str], None]) -> Numbers:
-    """Measure both models, and where the time goes."""
+def measure_overhead(plan: Plan, package: Path, say: Callable[[str], None]) -> Numbers:
+    """Measure both models, the real one from its package, and where the time goes."""
     folder = plan.folder / "overhead"
     small = colours.write_package(folder / "models" / "colours")
     picture = colours.picture(kind="JPEG")
@@ -87,7 +86,6 @@ def measure_overhead(plan: Plan, say: Callable[[str], None]) -> Numbers:
         found["small"] = _measure(plan, shop, [picture], VARIANTS)
         found["profile"] = _measure_profile(plan, shop, picture)
         say("observability, small model: done")
-        package = ensure_packages(say)[PRECISION]
         shop = Workshop(
             folder=folder / "real", package=package, precision=PRECISION, endpoint=endpoint
         )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from bench.runtime.contestants import find_sources
-from bench.runtime.environments import find_cache
+from bench.runtime.environments import InstallError, find_cache, run_quietly
 from igw_runtime.models.artifact import MANIFEST_FILE
 from runtime_kit.drafts import draw
 
@@ -58,13 +57,11 @@ def _export(models: Path, name: str, *options: str) -> None:
         message = f"there is no {models / name}; {_PYTHON} names a Python with torch to make it"
         raise SystemExit(message)
     command = [os.environ[_PYTHON], "-m", "igw_runtime", "export", "--model", name]
-    done = subprocess.run(
-        [*command, *options, "--output", str(models), "--allow-random-weights"],
-        env=os.environ | {"PYTHONPATH": find_sources(), "CI": "true", "NNCF_CI": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        message = f"{name} was not exported:\n{done.stderr}"
-        raise SystemExit(message)
+    try:
+        run_quietly(
+            [*command, *options, "--output", str(models), "--allow-random-weights"],
+            {"PYTHONPATH": find_sources(), "CI": "true", "NNCF_CI": "1"},
+        )
+    except InstallError as error:
+        message = f"{name} was not exported:\n{error}"
+        raise SystemExit(message) from error
